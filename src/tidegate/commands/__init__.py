@@ -1,0 +1,1 @@
+"""One verb per file: read, decide in the core, perform, report."""

@@ -1,0 +1,1 @@
+"""The pure core: decisions as functions from data to data. No IO, clock, log or randomness."""

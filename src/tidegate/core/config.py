@@ -1,0 +1,212 @@
+"""``mlops.yaml`` as frozen records. Built by :mod:`tidegate.load`, the only place a dict exists.
+
+Text fields may still hold ``${VAR}``; the command that uses such a value resolves it then
+(:func:`tidegate.load.expand`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tidegate.core.model import Margin, Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """Which model this file is about."""
+
+    name: str
+    task: Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """Where the rows are and what their columns mean. Paths are relative to ``mlops.yaml``."""
+
+    train: str
+    holdout: str
+    target: str | None  # None only for task generic
+    id: str
+    time: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Train:
+    """The user's training command; ``timeout`` in seconds."""
+
+    run: str
+    timeout: float = 7200.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """A command of the user's that must succeed before training."""
+
+    run: str
+    timeout: float = 1800.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predict:
+    """How predictions are made when the default (load the MLflow model) does not fit."""
+
+    run: str | None = None  # batch: TIDEGATE_MODEL_DIR, TIDEGATE_INPUT -> TIDEGATE_OUTPUT
+    serve: str | None = None  # a server on 127.0.0.1:$TIDEGATE_PORT answering POST /invocations
+    timeout: float = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """A headline rule: at least one of ``at_least``, ``at_most`` and ``margin`` is set."""
+
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    margin: Margin | None = None
+    on: str = "bound"  # "bound" | "point": what at_least / at_most are compared with
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceRule:
+    """The same metric within every group of rows that share the values of the ``by`` columns."""
+
+    by: tuple[str, ...]
+    metric: str
+    margin: Margin
+    min_rows: int = 200
+    critical: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """The rules a candidate must be shown to keep."""
+
+    rules: tuple[Rule, ...]
+    slices: tuple[SliceRule, ...] = ()
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registry:
+    """An MLflow tracking URI; None is the embedded SQLite store in the state directory."""
+
+    uri: str | None = None
+
+
+class GuardMetric(StrEnum):
+    """What a canary guard counts."""
+
+    ERROR_RATE = "error_rate"  # answers with a 5xx status, or none at all
+    SLOW_REQUESTS = "slow_requests"  # answers slower than ``slower_than``
+    LABEL_ERROR = "label_error"  # labelled mistakes
+    LABEL_LOSS = "label_loss"  # mean per-row loss of labelled answers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guard:
+    """One live comparison. ``margin`` is a factor (1.25 = 25 % more): of odds, or of mean loss."""
+
+    metric: GuardMetric
+    margin: float
+    negligible: float = 0.0  # a rate below which nobody cares; 0 for label guards
+    slower_than: float | None = None  # seconds; slow_requests only
+    clip: float | None = None  # label_loss of a regression: losses are cut here (bound B)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the guard can only be judged once the truth is known."""
+        return self.metric in (GuardMetric.LABEL_ERROR, GuardMetric.LABEL_LOSS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labels:
+    """How the truth arrives: JSON Lines ``{"id": ..., "label": ...}`` appended to ``source``."""
+
+    source: str | None = None  # None: labels.jsonl beside the embedded endpoint's state
+    within: float = 7200.0  # seconds after the prediction by which most labels are there
+    every: float = 600.0  # seconds: width of a label-arrival bucket
+    required: bool = False  # promotion waits for the label guards
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probation:
+    """After promotion the old version keeps ``holdback`` of the traffic for ``duration`` seconds."""
+
+    duration: float = 172_800.0
+    holdback: float = 0.05
+
+
+class OnExpire(StrEnum):
+    """What a rollout without a decision at its deadline does."""
+
+    WITHDRAW = "withdraw"
+    HOLD = "hold"
+    PROMOTE = "promote"
+
+
+class OnNewer(StrEnum):
+    """What a newer accepted candidate does to a live canary."""
+
+    SUPERSEDE = "supersede"
+    QUEUE = "queue"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Canary:
+    """The rollout's policy. Durations in seconds, shares as fractions."""
+
+    guards: tuple[Guard, ...]
+    steps: tuple[float, ...] = (0.05, 0.25, 0.5)
+    interval: float = 60.0  # length of one closed "minute" of evidence
+    warmup: float = 180.0
+    bake: float = 1800.0
+    deadline: float = 86_400.0
+    min_requests: int = 100  # candidate requests that each step must have seen
+    on_expire: OnExpire = OnExpire.WITHDRAW
+    on_newer: OnNewer = OnNewer.SUPERSEDE
+    false_revert_rate: float = 0.01
+    false_promote_rate: float = 0.05
+    labels: Labels = field(default_factory=Labels)
+    probation: Probation = field(default_factory=Probation)
+
+    @property
+    def alpha_per_guard(self) -> float:
+        """The false-revert rate that each guard may spend: equal shares that sum to the whole."""
+        return self.false_revert_rate / len(self.guards)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalEndpoint:
+    """The embedded endpoint: Envoy on ``port``; answers later than ``timeout`` seconds are errors."""
+
+    port: int = 8900
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Release:
+    """Where an accepted model goes, and how carefully."""
+
+    canary: Canary
+    endpoint: str
+    target: str = "local"
+    local: LocalEndpoint = field(default_factory=LocalEndpoint)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """All of ``mlops.yaml``. ``digest`` is of the canonical content, comments left out."""
+
+    model: Model
+    data: Data
+    train: Train
+    gate: Gate
+    release: Release
+    registry: Registry
+    digest: str
+    rules_digest: str
+    checks: tuple[Check, ...] = ()
+    predict: Predict = field(default_factory=Predict)

@@ -1,0 +1,1 @@
+"""Metrics: value, direction and influence function, each with its source."""

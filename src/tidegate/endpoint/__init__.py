@@ -1,0 +1,1 @@
+"""The embedded endpoint: a supervisor, Envoy, and one model server per variant."""

@@ -1,0 +1,137 @@
+"""The ports: what the engine needs of the outside world. Adapters implement them, tests too.
+
+Every method that changes something is idempotent: calling it again with the same arguments after
+a crash, a lost answer or a timeout leaves the same world as calling it once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from tidegate.core.endpoint import Endpoint, Traffic
+    from tidegate.core.evidence import Series
+    from tidegate.core.model import Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deployment:
+    """What is to be served: a model folder on this machine, under a version's name."""
+
+    version: str
+    digest: str
+    model_dir: Path
+    task: Task
+    serve: str | None = None  # the user's own server command; None: we serve the MLflow model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measure:
+    """How live traffic is to be counted; fixed for a rollout, before it starts."""
+
+    interval: float  # seconds
+    slower_than: float | None  # seconds
+    task: Task
+    clip: float | None  # bound B of a regression's loss
+    label_source: Path | None  # JSON Lines with the truth; None: the endpoint's own labels.jsonl
+    label_every: float  # seconds: width of a label-arrival bucket
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Which evidence a rollout asks for.
+
+    ``shares`` holds (epoch seconds, candidate share) for every change of weights since the start,
+    so that each minute can be given its share.
+    """
+
+    candidate: str
+    champion: str
+    since: float  # epoch seconds: evidence starts in the first whole minute after this
+    measure: Measure
+    shares: tuple[tuple[float, float], ...]
+
+
+class Target(Protocol):
+    """An endpoint that serves weighted variants."""
+
+    # What serves now: the only truth about traffic.
+    def read(self) -> Endpoint: ...
+    # Bring a variant up, ready, with no traffic. Returns at once; `read` tells when it is ready.
+    def deploy(self, deployment: Deployment, *, generation: int) -> None: ...
+    # Give each version its share. Refused (OutsideError) when a newer generation was seen.
+    def route(self, traffic: Traffic, *, generation: int) -> None: ...
+    # Take a variant without traffic away, after its last answer.
+    def remove(self, version: str, *, generation: int) -> None: ...
+    # Ask one variant directly, past the router and its counts (parity check).
+    def ask(self, version: str, rows: pa.Table) -> npt.NDArray[np.float64]: ...
+
+
+class DeadMan(Protocol):
+    """The switch that shuts the gate when nobody ticks any more."""
+
+    # From `until` (epoch seconds) on, without a later call, traffic becomes `fallback`. None disarms.
+    def arm(self, until: float | None, fallback: Traffic) -> None: ...
+
+
+class MetricSource(Protocol):
+    """Where the counts of live traffic come from."""
+
+    # Start counting this way; counts of another way of counting are kept apart.
+    def observe(self, measure: Measure) -> None: ...
+    # The closed minutes and label strata of a rollout.
+    def read(self, window: Window, now: float) -> Series: ...
+    # Column -> (requests seen, requests in which it was filled), for the skew check.
+    def fill(self, version: str) -> Mapping[str, tuple[int, int]]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """A model on its way into the registry, with its lineage."""
+
+    name: str
+    digest: str
+    model_dir: Path
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+class Registry(Protocol):
+    """The model registry: truth about artifacts, versions and lineage."""
+
+    # The version of these bytes: the existing one, or a new one; never two.
+    def register(self, registration: Registration) -> str: ...
+    # The model folder of a version, on this machine.
+    def fetch(self, name: str, version: str, into: Path) -> Path: ...
+    # Make the aliases point where the ledger says; None removes one.
+    def publish(self, name: str, aliases: Mapping[str, str | None]) -> None: ...
+    # Where the aliases point now.
+    def aliases(self, name: str) -> Mapping[str, str]: ...
+    # Add tags to a version (verdict, outcome of its rollout).
+    def annotate(self, name: str, version: str, tags: Mapping[str, str]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """The ledger branch at one commit; ``commit`` is None while the branch does not exist."""
+
+    commit: str | None
+    files: Mapping[str, bytes]
+
+
+class LedgerStore(Protocol):
+    """A branch of files with compare-and-swap."""
+
+    # The newest commit, freshly fetched.
+    def read(self) -> Snapshot: ...
+    # Write these files over `base`, or raise LedgerMovedError when `base` is no longer the newest.
+    def write(self, base: Snapshot, files: Mapping[str, bytes], message: str) -> Snapshot: ...
