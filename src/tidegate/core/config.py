@@ -121,6 +121,9 @@ class Guard:
         return self.metric in (GuardMetric.LABEL_ERROR, GuardMetric.LABEL_LOSS)
 
 
+DEFAULT_GUARDS = (Guard(metric=GuardMetric.ERROR_RATE, margin=1.25, negligible=0.005),)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Labels:
     """How the truth arrives: JSON Lines ``{"id": ..., "label": ...}`` appended to ``source``."""
@@ -158,7 +161,7 @@ class OnNewer(StrEnum):
 class Canary:
     """The rollout's policy. Durations in seconds, shares as fractions."""
 
-    guards: tuple[Guard, ...]
+    guards: tuple[Guard, ...] = DEFAULT_GUARDS
     steps: tuple[float, ...] = (0.05, 0.25, 0.5)
     interval: float = 60.0  # length of one closed "minute" of evidence
     warmup: float = 180.0
