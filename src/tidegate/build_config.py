@@ -1,0 +1,251 @@
+"""From schema-checked data to :class:`tidegate.core.config.Config`, with the rules between keys.
+
+Pure. Every function returns what it built and the problems it found, so that the reader of a bad
+file sees all of them at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tidegate.build_canary import CANARY, build_canary
+from tidegate.core.catalog import CATALOG, names_for
+from tidegate.core.config import (
+    Check,
+    Config,
+    Data,
+    Gate,
+    LocalEndpoint,
+    Model,
+    Predict,
+    Registry,
+    Release,
+    Rule,
+    SliceRule,
+    Train,
+)
+from tidegate.core.model import Direction, Margin, Task
+from tidegate.problems import Problem, near, show
+from tidegate.units import fraction, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Config, list[Problem]]:
+    """Build the configuration from data that the schema has accepted."""
+    model = Model(name=data["model"]["name"], task=Task(data["model"]["task"]))
+    problems: list[Problem] = _data_problems(data, model.task)
+    gate, found = _gate(data["gate"], model.task)
+    problems += found
+    release, found = _release(data.get("release", {}), model)
+    problems += found
+    config = Config(
+        model=model,
+        data=Data(**{"target": None, **data["data"]}),
+        train=Train(**_timed(data["train"])),
+        checks=tuple(Check(**_timed(check)) for check in data.get("checks", ())),
+        predict=Predict(**_timed(data.get("predict", {}))),
+        gate=gate,
+        registry=Registry(**data.get("registry", {})),
+        release=release,
+        digest=digest,
+        rules_digest=rules_digest,
+    )
+    return config, problems
+
+
+def warnings_of(config: Config) -> list[Problem]:
+    """Return what is allowed but will surprise its owner."""
+    warnings = [
+        Problem(
+            path=(*CANARY, "guards", index, "margin"),
+            got="1x",
+            expected="a margin above 1x, because an equal model cannot be promoted on it",
+            fix="1.25x (odds) or 5% (loss) are usual",
+        )
+        for index, guard in enumerate(config.release.canary.guards)
+        if guard.margin == 1.0
+    ]
+    warnings += [
+        Problem(
+            path=("gate", "rules", index, "margin"),
+            got="0",
+            expected="a margin above 0, because a model that is just as good cannot be shown to keep it",
+        )
+        for index, rule in enumerate(config.gate.rules)
+        if rule.margin is not None and rule.margin.value == 0
+    ]
+    if all(rule.margin is None for rule in config.gate.rules):
+        warnings.append(
+            Problem(
+                path=("gate", "rules"),
+                got="absolute limits only",
+                expected="at least one margin, because nothing here compares the candidate with what serves",
+                fix="add margin: to a rule",
+            )
+        )
+    return warnings
+
+
+def _data_problems(data: Mapping[str, Any], task: Task) -> list[Problem]:
+    columns = data["data"]
+    if task is not Task.GENERIC and "target" not in columns:
+        return [
+            Problem(
+                path=("data", "target"),
+                got="nothing",
+                expected=f"the column that holds the truth (task {task})",
+            )
+        ]
+    named = [columns[key] for key in ("target", "id", "time") if key in columns]
+    if len(set(named)) < len(named):
+        return [
+            Problem(
+                path=("data",),
+                got="one column in two roles",
+                expected="target, id and time to be different columns",
+            )
+        ]
+    return []
+
+
+def _timed(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: seconds(v) if k == "timeout" else v for k, v in data.items()}
+
+
+# --- gate -----------------------------------------------------------------------------------
+
+
+def _gate(data: Mapping[str, Any], task: Task) -> tuple[Gate, list[Problem]]:
+    problems: list[Problem] = []
+    seen: set[str] = set()
+    for index, rule in enumerate(data["rules"]):
+        path = ("gate", "rules", index)
+        problems += _metric_problems(rule["metric"], task, path) or _rule_problems(rule, path)
+        if rule["metric"] in seen:
+            problems.append(
+                Problem(
+                    path=(*path, "metric"),
+                    got=f"a second rule for {rule['metric']}",
+                    expected="one rule per metric, with all its limits",
+                )
+            )
+        seen.add(rule["metric"])
+    for index, rule in enumerate(data.get("slices", ())):
+        path = ("gate", "slices", index)
+        problems += _metric_problems(rule["metric"], task, path)
+        if rule["metric"] in CATALOG and CATALOG[rule["metric"]].system:
+            problems.append(
+                Problem(
+                    path=(*path, "metric"),
+                    got=show(rule["metric"]),
+                    expected="a metric of predictions; this one has no rows to slice",
+                )
+            )
+    if problems:
+        return Gate(rules=()), problems
+    gate = Gate(
+        rules=tuple(Rule(**{**r, "margin": _margin(r.get("margin"))}) for r in data["rules"]),
+        slices=tuple(
+            SliceRule(**{**s, "by": tuple(s["by"]), "margin": _margin(s["margin"])})
+            for s in data.get("slices", ())
+        ),
+        confidence=data.get("confidence", 0.95),
+    )
+    return gate, []
+
+
+def _margin(value: float | str | None) -> Margin | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return Margin(value=fraction(value), relative=True)
+    return Margin(value=float(value))
+
+
+def _metric_problems(name: str, task: Task, path: tuple[str | int, ...]) -> list[Problem]:
+    known = names_for(task)
+    if name in known:
+        return []
+    if name in CATALOG:
+        tasks = " or ".join(sorted(CATALOG[name].tasks))
+        return [
+            Problem(
+                path=(*path, "metric"),
+                got=f"{name}, which is for task {tasks}",
+                expected=f"one of {', '.join(known)}",
+            )
+        ]
+    return [
+        Problem(
+            path=(*path, "metric"),
+            got=show(name),
+            expected=f"one of {', '.join(known)}",
+            fix=near(name, known),
+        )
+    ]
+
+
+def _rule_problems(rule: Mapping[str, Any], path: tuple[str | int, ...]) -> list[Problem]:
+    entry = CATALOG[rule["metric"]]
+    limits = [key for key in ("at_least", "at_most", "margin") if key in rule]
+    if not limits:
+        return [
+            Problem(
+                path=path,
+                got=f"a rule for {entry.name} without a limit",
+                expected="at_least, at_most or margin",
+            )
+        ]
+    problems = []
+    wrong, right = (
+        ("at_most", "at_least") if entry.direction is Direction.HIGHER else ("at_least", "at_most")
+    )
+    if wrong in rule:
+        problems.append(
+            Problem(
+                path=(*path, wrong),
+                got=f"{wrong} for {entry.name}, which is better {entry.direction}",
+                expected=right,
+            )
+        )
+    if entry.system and "margin" in rule:
+        problems.append(
+            Problem(
+                path=(*path, "margin"),
+                got=f"a margin for {entry.name}",
+                expected="at_most: system metrics have absolute limits only",
+            )
+        )
+    limit = rule.get(right)
+    if limit is not None and not _possible(limit, entry.low, entry.high):
+        problems.append(
+            Problem(
+                path=(*path, right),
+                got=show(limit),
+                expected=f"a value {entry.name} can take ({entry.low} to {entry.high})",
+            )
+        )
+    return problems
+
+
+def _possible(limit: float, low: float | None, high: float | None) -> bool:
+    return (low is None or limit >= low) and (high is None or limit <= high)
+
+
+# --- release --------------------------------------------------------------------------------
+
+
+def _release(data: Mapping[str, Any], model: Model) -> tuple[Release, list[Problem]]:
+    canary, problems = build_canary(data.get("canary", {}), model.task)
+    local = {**data.get("local", {})}
+    if "timeout" in local:
+        local["timeout"] = seconds(local["timeout"])
+    release = Release(
+        canary=canary,
+        endpoint=data.get("endpoint", model.name),
+        target=data.get("target", "local"),
+        local=LocalEndpoint(**local),
+    )
+    return release, problems
