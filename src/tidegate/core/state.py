@@ -1,0 +1,282 @@
+"""What the ledger's events come to: the fold. The only way state changes is an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tidegate.core.events import (
+    ENDS,
+    Alerted,
+    Anchored,
+    Deployed,
+    Gap,
+    Heartbeat,
+    Held,
+    Judged,
+    Mode,
+    Ordered,
+    Overridden,
+    ParityChecked,
+    Phase,
+    Published,
+    Refused,
+    Registered,
+    Requested,
+    Resumed,
+    Routed,
+    Routing,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tidegate.core.ledger import Event
+    from tidegate.core.model import VersionRef
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """One version's way to traffic. ``traffic`` is what the endpoint is meant to do."""
+
+    id: str
+    model: VersionRef
+    baseline: VersionRef | None
+    mode: Mode
+    request: Requested
+    phase: Phase
+    requested_at: float
+    step: int = 0
+    traffic: Mapping[str, float] = field(default_factory=dict)
+    applied: bool = True  # the endpoint was read back and does this
+    generation: int = 0  # seq of the newest intent: the fencing number
+    routes: tuple[tuple[float, float], ...] = ()  # (when it was verified, candidate's share)
+    step_at: float | None = None  # start of the step's bake
+    cause: str = ""
+    evidence: tuple[Mapping[str, Any], ...] = ()
+    parity: ParityChecked | None = None
+    order: Ordered | None = None
+    ended_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the rollout is over and the endpoint agrees."""
+        return self.phase in ENDS and self.applied
+
+    @property
+    def started_at(self) -> float | None:
+        """When the candidate first got traffic."""
+        return next((at for at, share in self.routes if share > 0), None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hold:
+    """A person's (or, after an outside change, the machine's) hold."""
+
+    until: float | None
+    hands_off: bool
+    reason: str
+    by: str
+
+    def active(self, now: float) -> bool:
+        """Whether the hold still counts."""
+        return self.until is None or now < self.until
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tenure:
+    """A stretch of time in which one version was the champion."""
+
+    model: VersionRef
+    since: float
+    until: float | None = None
+    healthy: bool = True  # False: it was taken back
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """Everything the engine knows between two events."""
+
+    champion: VersionRef | None = None
+    anchor: VersionRef | None = None
+    rollout: Rollout | None = None  # the live one
+    queue: tuple[tuple[str, float, Requested], ...] = ()  # waiting: rollout id, when, request
+    past: tuple[Rollout, ...] = ()
+    tenures: tuple[Tenure, ...] = ()
+    versions: tuple[VersionRef, ...] = ()
+    quarantined: frozenset[str] = frozenset()  # digests of bytes and of recipes
+    overridden: frozenset[str] = frozenset()
+    verdicts: Mapping[str, Judged] = field(default_factory=dict)  # candidate digest -> newest
+    looks: Mapping[str, frozenset[str]] = field(default_factory=dict)  # holdout -> decisions
+    hold: Hold | None = None
+    pinned: bool = False  # a person decided: the machine only alerts until `resume`
+    alert: Alerted | None = None
+    published: tuple[str | None, str | None] = (None, None)
+    last_at: float = 0.0  # time of the newest event
+    seq: int = 0
+
+    def healthy_before(self, digest: str) -> VersionRef | None:
+        """Return the newest champion before ``digest`` that served and was not taken back."""
+        bad = self.quarantined
+        for tenure in reversed(self.tenures):
+            model = tenure.model
+            if tenure.healthy and model.digest != digest and model.digest not in bad:
+                return model
+        return None
+
+    def uses(self, holdout: str) -> int:
+        """Return how many decisions this holdout has served."""
+        return len(self.looks.get(holdout, ()))
+
+
+def fold(events: Iterable[Event], state: State | None = None) -> State:
+    """Return the state after ``events``."""
+    state = state or State()
+    for event in events:
+        state = replace(_apply(state, event), seq=event.seq, last_at=event.at)
+        if state.rollout is not None and state.rollout.ended:
+            state = _close(state, event.at)
+    return state
+
+
+def _apply(state: State, event: Event) -> State:  # noqa: C901, PLR0911, PLR0912 (one case an event)
+    match event.payload:
+        case Judged() as judged:
+            return _judged(state, judged)
+        case Overridden(candidate=digest):
+            return replace(state, overridden=state.overridden | {digest})
+        case Registered(model=model):
+            return replace(state, versions=(*state.versions, model))
+        case Requested() as request:
+            return _requested(state, request, event)
+        case Deployed():
+            return _advance(state, phase=Phase.DEPLOYED)
+        case ParityChecked() as parity:
+            phase = Phase.CHECKED if parity.ok else Phase.REFUSED
+            return _advance(state, phase=phase, parity=parity, cause="" if parity.ok else "parity")
+        case Refused(cause=cause):
+            return _advance(state, phase=Phase.REFUSED, cause=cause)
+        case Routing() as routing:
+            return _routing(state, routing, event)
+        case Routed():
+            return _routed(state, event.at)
+        case Heartbeat():
+            return state
+        case Gap(tripped=tripped):
+            again = {"applied": False, "generation": event.seq} if tripped else {}
+            return _advance(state, step_at=event.at, **again)
+        case Published(champion=champion, challenger=challenger):
+            return replace(state, published=(champion, challenger))
+        case Ordered() as order:
+            return replace(_advance(state, order=order), pinned=True)
+        case Held(until=until, hands_off=hands_off, reason=reason):
+            hold = Hold(until=until, hands_off=hands_off, reason=reason, by=event.actor)
+            return replace(state, hold=hold)
+        case Resumed():
+            return replace(state, hold=None, pinned=False, alert=None)
+        case Alerted() as alert:
+            hold = Hold(until=None, hands_off=False, reason=alert.cause, by="tidegate")
+            return replace(state, alert=alert, hold=state.hold or hold)
+        case Anchored(model=model):
+            return replace(state, anchor=model)
+
+
+def _judged(state: State, judged: Judged) -> State:
+    decision = f"{judged.candidate}/{judged.rules}"
+    seen = state.looks.get(judged.holdout, frozenset())
+    return replace(
+        state,
+        verdicts={**state.verdicts, judged.candidate: judged},
+        looks={**state.looks, judged.holdout: seen | {decision}},
+    )
+
+
+def _requested(state: State, request: Requested, event: Event) -> State:
+    waiting = (f"r{event.seq}", event.at, request)
+    if request.retry:
+        lifted = {request.model.digest, request.model.recipe}
+        state = replace(state, quarantined=state.quarantined - lifted)
+    if request.quarantine and state.champion is not None:
+        state = _banish(state, state.champion)
+    if event.human:
+        state = replace(state, pinned=request.mode == Mode.DIRECT)
+    state = replace(state, queue=(*state.queue, waiting))
+    return state if state.rollout else _start_next(state, event.at)
+
+
+def _start_next(state: State, at: float) -> State:
+    """Make the newest waiting request the live rollout; older ones are superseded by it."""
+    if not state.queue:
+        return state
+    *older, (name, when, request) = state.queue
+    past = tuple(
+        replace(_new(n, w, r, state.champion), phase=Phase.SUPERSEDED, ended_at=at)
+        for n, w, r in older
+    )
+    rollout = _new(name, when, request, state.champion)
+    return replace(state, rollout=rollout, queue=(), past=(*state.past, *past))
+
+
+def _new(name: str, when: float, request: Requested, champion: VersionRef | None) -> Rollout:
+    return Rollout(
+        id=name, model=request.model, baseline=champion, mode=Mode(request.mode),
+        request=request, phase=Phase.REQUESTED, requested_at=when,
+    )  # fmt: skip
+
+
+def _advance(state: State, **changes: Any) -> State:
+    if state.rollout is None:
+        return state
+    return replace(state, rollout=replace(state.rollout, **changes))
+
+
+def _routing(state: State, routing: Routing, event: Event) -> State:
+    phase = Phase(routing.phase)
+    state = _advance(
+        state, phase=phase, step=routing.step, traffic=routing.traffic, applied=False,
+        generation=event.seq, cause=routing.cause, evidence=routing.evidence,
+    )  # fmt: skip
+    if phase is Phase.REVERTED and state.rollout is not None:
+        state = _banish(state, state.rollout.model)
+    return state
+
+
+def _banish(state: State, model: VersionRef) -> State:
+    """Quarantine bytes and recipe: neither this model nor a retrain of the same thing."""
+    tenures = tuple(
+        replace(t, healthy=False) if t.model.digest == model.digest else t for t in state.tenures
+    )
+    return replace(
+        state, quarantined=state.quarantined | {model.digest, model.recipe}, tenures=tenures
+    )
+
+
+def _routed(state: State, at: float) -> State:
+    rollout = state.rollout
+    if rollout is None:
+        return state
+    share = rollout.traffic.get(rollout.model.version, 0.0)
+    state = _advance(state, applied=True, step_at=at, routes=(*rollout.routes, (at, share)))
+    if rollout.phase in (Phase.PROBATION, Phase.PROMOTED):
+        return _crown(state, rollout.model, at)
+    if rollout.baseline is not None:
+        return _crown(state, rollout.baseline, at)
+    return state
+
+
+def _crown(state: State, model: VersionRef, at: float) -> State:
+    """Make ``model`` the champion, if it is not; the first champion is also the anchor."""
+    if state.champion == model:
+        return state
+    tenures = tuple(replace(t, until=at) if t.until is None else t for t in state.tenures)
+    tenure = Tenure(model=model, since=at)
+    return replace(
+        state, champion=model, tenures=(*tenures, tenure), anchor=state.anchor or model
+    )  # fmt: skip
+
+
+def _close(state: State, at: float) -> State:
+    """Put the ended rollout into the past and start the next request, if one waits."""
+    assert state.rollout is not None
+    past = (*state.past, replace(state.rollout, ended_at=at))
+    return _start_next(replace(state, rollout=None, past=past), at)
