@@ -1,0 +1,280 @@
+"""A rollout's evidence: every guard's test, folded over closed minutes and label strata."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, assert_never
+
+from tidegate.core.config import Canary, Guard, GuardMetric
+from tidegate.core.sequential.counts import CountTest
+from tidegate.core.sequential.losses import Losses, LossRule, LossTest
+from tidegate.core.sequential.rules import CountRule
+from tidegate.core.sequential.shares import Coverage, SampleRatio
+from tidegate.errors import NotJudgedError
+
+if TYPE_CHECKING:
+    from tidegate.core.evidence import Arm, LabelArm, LabelStratum, Minute, Series
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What one closed minute was good for."""
+
+    index: int
+    observed: bool  # both arms were measured, if only as no requests
+    two_armed: bool  # both arms had requests: evidence, and part of the bake
+    candidate: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """All evidence of one rollout. Immutable: ``add_minute`` and ``add_label`` return a new one.
+
+    Minutes come in rising order; a stratum comes before the first minute that closes after it
+    (:meth:`of` sorts a whole series that way), because unequal labelling is judged once, for each
+    minute that has become older than ``labels.within``.
+    """
+
+    canary: Canary
+    first_minute: int | None
+    tests: tuple[CountTest | LossTest, ...]
+    minutes: tuple[Seen, ...] = ()
+    sample_ratio: SampleRatio
+    coverage: Coverage
+    pending: tuple[tuple[int, int, int], ...] = ()  # minute, answers of candidate and champion
+    labelled: tuple[tuple[int, int, int], ...] = ()  # the same for labelled answers, any order
+
+    @staticmethod
+    def start(
+        canary: Canary, loss_center: float | None = None, first_minute: int | None = None
+    ) -> Evidence:
+        """Return no evidence yet.
+
+        Args:
+            canary: the policy, fixed for the rollout.
+            loss_center: the champion's mean loss on the holdout, divided by the loss's bound.
+            first_minute: minutes (and answers given in them) before this one are ignored: warm-up.
+        """
+        return Evidence(
+            canary=canary,
+            first_minute=first_minute,
+            tests=tuple(_start(guard, canary, loss_center) for guard in canary.guards),
+            sample_ratio=SampleRatio.start(),
+            coverage=Coverage.start(),
+        )
+
+    @staticmethod
+    def of(
+        canary: Canary,
+        series: Series,
+        *,
+        first_minute: int | None = None,
+        loss_center: float | None = None,
+    ) -> Evidence:
+        """Fold a whole series in the order in which its minutes and strata closed."""
+        evidence = Evidence.start(canary, loss_center, first_minute)
+        strata = sorted(series.labels, key=lambda s: (_closed_at(s, canary), s.minute, s.bucket))
+        waiting = iter(strata)
+        stratum = next(waiting, None)
+        for minute in sorted(series.minutes, key=lambda m: m.index):
+            while stratum and _closed_at(stratum, canary) <= (minute.index + 1) * canary.interval:
+                evidence = evidence.add_label(stratum)
+                stratum = next(waiting, None)
+            evidence = evidence.add_minute(minute)
+        while stratum:
+            evidence = evidence.add_label(stratum)
+            stratum = next(waiting, None)
+        return evidence
+
+    def add_minute(self, minute: Minute) -> Evidence:
+        """Return the evidence with one more closed minute.
+
+        Raises:
+            ValueError: the minute is not later than the last one.
+            NotJudgedError: counts are negative, or more events than requests.
+        """
+        if self._early(minute.index):
+            return self
+        if self.minutes and minute.index <= self.minutes[-1].index:
+            raise ValueError(f"minute {minute.index} after minute {self.minutes[-1].index}")
+        candidate, champion = minute.candidate, minute.champion
+        two_armed = bool(candidate and champion and candidate.requests and champion.requests)
+        seen = Seen(
+            index=minute.index,
+            observed=candidate is not None and champion is not None,
+            two_armed=two_armed,
+            candidate=candidate.requests if candidate else 0,
+        )
+        after = replace(self, minutes=(*self.minutes, seen))
+        if candidate is None or champion is None:
+            return _compare_labels(after, minute.index)
+        ratio = self.sample_ratio
+        if minute.share is not None:
+            ratio = ratio.add(
+                candidate=candidate.requests, champion=champion.requests, share=minute.share
+            )
+        after = replace(
+            after,
+            sample_ratio=ratio,
+            tests=tuple(
+                _add_requests(guard, test, candidate, champion)
+                for guard, test in zip(self.canary.guards, self.tests, strict=True)
+            ),
+            pending=(*self.pending, (minute.index, candidate.requests, champion.requests)),
+        )
+        return _compare_labels(after, minute.index)
+
+    def add_label(self, stratum: LabelStratum) -> Evidence:
+        """Return the evidence with one more closed label stratum; one arm alone says nothing.
+
+        Raises:
+            NotJudgedError: the sums cannot come from losses between 0 and 1.
+        """
+        if self._early(stratum.minute):
+            return self
+        candidate, champion = stratum.candidate, stratum.champion
+        counts = (
+            stratum.minute,
+            candidate.labelled if candidate else 0,
+            champion.labelled if champion else 0,
+        )
+        after = replace(self, labelled=(*self.labelled, counts))
+        if candidate is None or champion is None:
+            return after
+        tests = tuple(
+            _add_labels(guard, test, candidate, champion)
+            for guard, test in zip(self.canary.guards, self.tests, strict=True)
+        )
+        return replace(after, tests=tests)
+
+    def bake(self, since: int) -> tuple[int, int]:
+        """Return (two-armed minutes, candidate requests in them) from minute ``since`` on."""
+        minutes = requests = 0
+        for seen in reversed(self.minutes):
+            if seen.index < since:
+                break
+            minutes += seen.two_armed
+            requests += seen.candidate if seen.two_armed else 0
+        return minutes, requests
+
+    def observed(self, index: int) -> bool:
+        """Whether both arms were measured in minute ``index``."""
+        for seen in reversed(self.minutes):
+            if seen.index <= index:
+                return seen.index == index and seen.observed
+        return False
+
+    def _early(self, index: int) -> bool:
+        return self.first_minute is not None and index < self.first_minute
+
+
+def _compare_labels(evidence: Evidence, now: int) -> Evidence:
+    """Judge the labelling of every minute that has become old enough by minute ``now``."""
+    if not any(guard.needs_labels for guard in evidence.canary.guards):
+        return replace(evidence, pending=())
+    wait = math.ceil(evidence.canary.labels.within / evidence.canary.interval)
+    due = [minute for minute in evidence.pending if minute[0] + wait <= now]
+    if not due:
+        return evidence
+    coverage = evidence.coverage
+    for index, *answers in due:
+        arrived = [counts[1:] for counts in evidence.labelled if counts[0] == index]
+        coverage = coverage.add(
+            answers=(answers[0], answers[1]),
+            labelled=(sum(c for c, _ in arrived), sum(b for _, b in arrived)),
+        )
+    done = due[-1][0]
+    return replace(
+        evidence,
+        coverage=coverage,
+        pending=evidence.pending[len(due) :],
+        labelled=tuple(counts for counts in evidence.labelled if counts[0] > done),
+    )
+
+
+def _closed_at(stratum: LabelStratum, canary: Canary) -> float:
+    bucket = (stratum.bucket + 1) * canary.labels.every
+    return max(bucket, (stratum.minute + 1) * canary.interval)
+
+
+def _start(guard: Guard, canary: Canary, loss_center: float | None) -> CountTest | LossTest:
+    levels = (canary.alpha_per_guard, canary.false_promote_rate)
+    if guard.metric is GuardMetric.LABEL_LOSS:
+        return LossTest.start(
+            LossRule(
+                margin=guard.margin,
+                harm_level=levels[0],
+                promote_level=levels[1],
+                center=loss_center,
+            )
+        )
+    return CountTest.start(
+        CountRule(
+            margin=guard.margin,
+            negligible=guard.negligible,
+            harm_level=levels[0],
+            promote_level=levels[1],
+        )
+    )
+
+
+def _add_requests(
+    guard: Guard, test: CountTest | LossTest, candidate: Arm, champion: Arm
+) -> CountTest | LossTest:
+    match guard.metric:
+        case GuardMetric.ERROR_RATE:
+            events = (candidate.errors, champion.errors)
+        case GuardMetric.SLOW_REQUESTS:
+            if candidate.slow is None or champion.slow is None:
+                return test
+            events = (candidate.slow, champion.slow)
+        case GuardMetric.LABEL_ERROR | GuardMetric.LABEL_LOSS:
+            return test
+        case _:
+            assert_never(guard.metric)
+    return _add_counts(test, (candidate.requests, champion.requests), events)
+
+
+def _add_labels(
+    guard: Guard, test: CountTest | LossTest, candidate: LabelArm, champion: LabelArm
+) -> CountTest | LossTest:
+    match guard.metric:
+        case GuardMetric.ERROR_RATE | GuardMetric.SLOW_REQUESTS:
+            return test
+        case GuardMetric.LABEL_ERROR:
+            if candidate.mistakes is None or champion.mistakes is None:
+                return test
+            events = (candidate.mistakes, champion.mistakes)
+            return _add_counts(test, (candidate.labelled, champion.labelled), events)
+        case GuardMetric.LABEL_LOSS:
+            arms = [_losses(arm) for arm in (candidate, champion)]
+            if not isinstance(test, LossTest) or arms[0] is None or arms[1] is None:
+                return test
+            return test.add(candidate=arms[0], champion=arms[1])
+        case _:
+            assert_never(guard.metric)
+
+
+def _losses(arm: LabelArm) -> Losses | None:
+    if arm.loss_sum is None or arm.loss_sum_sq is None:
+        return None
+    return Losses(n=arm.labelled, total=arm.loss_sum, squares=arm.loss_sum_sq)
+
+
+def _add_counts(
+    test: CountTest | LossTest, requests: tuple[int, int], events: tuple[int, int]
+) -> CountTest | LossTest:
+    for n, x in zip(requests, events, strict=True):
+        if not 0 <= x <= n:
+            raise NotJudgedError(
+                f"A closed minute counts {x} events among {n} requests.",
+                remedy="The metric source is wrong: events are at least 0 and at most all requests.",
+            )
+    assert isinstance(test, CountTest)
+    return test.add(
+        candidate=requests[0],
+        candidate_events=events[0],
+        champion=requests[1],
+        champion_events=events[1],
+    )
