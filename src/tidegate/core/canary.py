@@ -29,7 +29,6 @@ __all__ = [
     "Evidence",
     "GuardEvidence",
     "GuardState",
-    "Phase",
     "Progress",
     "decide",
 ]
@@ -68,13 +67,6 @@ class Cause(StrEnum):
     PROBATION_OVER = "probation_over"  # nothing happened: the caller ends the rollout
 
 
-class Phase(StrEnum):
-    """Before or after promotion."""
-
-    CANARY = "canary"
-    PROBATION = "probation"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
     """Where a rollout stands. Minutes are indices as in :class:`~tidegate.core.evidence.Minute`.
@@ -88,7 +80,7 @@ class Progress:
     step: int  # index into canary.steps
     step_minute: int
     deadline_minute: int  # the rollout is past its deadline once this minute is closed
-    phase: Phase = Phase.CANARY
+    probation: bool = False  # promoted; the old version keeps its holdback
     probation_end_minute: int | None = None
     held: bool = False
     hands_off: bool = False
@@ -113,7 +105,7 @@ class Decision:
     exposed: int  # candidate requests since the warm-up
 
 
-def decide(canary: Canary, progress: Progress, evidence: Evidence, *, closed: int) -> Decision:
+def decide(canary: Canary, progress: Progress, evidence: Evidence, closed: int) -> Decision:
     """Decide what happens to a rollout now.
 
     Args:
@@ -125,14 +117,14 @@ def decide(canary: Canary, progress: Progress, evidence: Evidence, *, closed: in
     Returns:
         One decision. ``HOLD`` with cause ``PROBATION_OVER`` tells the caller to end the rollout.
     """
-    facts = _Facts.of(canary, progress, evidence, closed)
+    facts = _Facts.of(canary, progress, evidence.settle(closed), closed)
     if facts.harmed:
         hands_off = progress.hands_off
         action, cause = (Action.HOLD, Cause.HANDS_OFF) if hands_off else (Action.REVERT, Cause.HARM)
         return facts.decision(action, cause, facts.harmed)
     if progress.held or progress.hands_off:
         return facts.decision(Action.HOLD, Cause.HELD)
-    if progress.phase is Phase.PROBATION:
+    if progress.probation:
         end = progress.probation_end_minute
         over = end is not None and closed >= end
         return facts.decision(Action.HOLD, Cause.PROBATION_OVER if over else Cause.PROBATION)

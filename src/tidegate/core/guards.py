@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
@@ -31,9 +30,8 @@ class Seen:
 class Evidence:
     """All evidence of one rollout. Immutable: ``add_minute`` and ``add_label`` return a new one.
 
-    Minutes come in rising order; a stratum comes before the first minute that closes after it
-    (:meth:`of` sorts a whole series that way), because unequal labelling is judged once, for each
-    minute that has become older than ``labels.within``.
+    Minutes come in rising order, strata in the order in which they closed (:meth:`of` sorts a
+    whole series that way): a running maximum is only one when late labels come late.
     """
 
     canary: Canary
@@ -43,7 +41,7 @@ class Evidence:
     sample_ratio: SampleRatio
     coverage: Coverage
     pending: tuple[tuple[int, int, int], ...] = ()  # minute, answers of candidate and champion
-    labelled: tuple[tuple[int, int, int], ...] = ()  # the same for labelled answers, any order
+    strata: tuple[LabelStratum, ...] = ()  # of minutes that are still pending
 
     @staticmethod
     def start(
@@ -74,18 +72,12 @@ class Evidence:
     ) -> Evidence:
         """Fold a whole series in the order in which its minutes and strata closed."""
         evidence = Evidence.start(canary, loss_center, first_minute)
-        strata = sorted(series.labels, key=lambda s: (_closed_at(s, canary), s.minute, s.bucket))
-        waiting = iter(strata)
-        stratum = next(waiting, None)
         for minute in sorted(series.minutes, key=lambda m: m.index):
-            while stratum and _closed_at(stratum, canary) <= (minute.index + 1) * canary.interval:
-                evidence = evidence.add_label(stratum)
-                stratum = next(waiting, None)
             evidence = evidence.add_minute(minute)
-        while stratum:
+        strata = sorted(series.labels, key=lambda s: (_closed_at(s, canary), s.minute, s.bucket))
+        for stratum in strata:
             evidence = evidence.add_label(stratum)
-            stratum = next(waiting, None)
-        return evidence
+        return evidence.settle(series.closed)
 
     def add_minute(self, minute: Minute) -> Evidence:
         """Return the evidence with one more closed minute.
@@ -108,22 +100,23 @@ class Evidence:
         )
         after = replace(self, minutes=(*self.minutes, seen))
         if candidate is None or champion is None:
-            return _compare_labels(after, minute.index)
+            return after
         ratio = self.sample_ratio
         if minute.share is not None:
             ratio = ratio.add(
                 candidate=candidate.requests, champion=champion.requests, share=minute.share
             )
-        after = replace(
+        labelled = any(guard.needs_labels for guard in self.canary.guards)
+        answers = (minute.index, candidate.requests, champion.requests)
+        return replace(
             after,
             sample_ratio=ratio,
             tests=tuple(
                 _add_requests(guard, test, candidate, champion)
                 for guard, test in zip(self.canary.guards, self.tests, strict=True)
             ),
-            pending=(*self.pending, (minute.index, candidate.requests, champion.requests)),
+            pending=(*self.pending, answers) if labelled else (),
         )
-        return _compare_labels(after, minute.index)
 
     def add_label(self, stratum: LabelStratum) -> Evidence:
         """Return the evidence with one more closed label stratum; one arm alone says nothing.
@@ -134,12 +127,7 @@ class Evidence:
         if self._early(stratum.minute):
             return self
         candidate, champion = stratum.candidate, stratum.champion
-        counts = (
-            stratum.minute,
-            candidate.labelled if candidate else 0,
-            champion.labelled if champion else 0,
-        )
-        after = replace(self, labelled=(*self.labelled, counts))
+        after = replace(self, strata=(*self.strata, stratum))
         if candidate is None or champion is None:
             return after
         tests = tuple(
@@ -147,6 +135,39 @@ class Evidence:
             for guard, test in zip(self.canary.guards, self.tests, strict=True)
         )
         return replace(after, tests=tests)
+
+    def settle(self, closed: int) -> Evidence:
+        """Judge the labelling of every minute older than ``labels.within``; each is judged once.
+
+        Only labels that came within that time count, so that the judgement depends neither on
+        the order of the calls nor on when somebody looked.
+        """
+        wait = self.canary.labels.within
+        ready = closed * self.canary.interval - wait  # a minute that ended by then is due
+        due = [n for n in self.pending if (n[0] + 1) * self.canary.interval <= ready]
+        if not due:
+            return self
+        coverage, done = self.coverage, due[-1][0]
+        arrived: dict[int, list[LabelStratum]] = {}
+        for stratum in self.strata:
+            in_time = _closed_at(stratum, self.canary) - wait
+            if in_time <= (stratum.minute + 1) * self.canary.interval:
+                arrived.setdefault(stratum.minute, []).append(stratum)
+        for index, candidate, champion in due:
+            strata = arrived.get(index, ())
+            coverage = coverage.add(
+                answers=(candidate, champion),
+                labelled=(
+                    sum(s.candidate.labelled for s in strata if s.candidate),
+                    sum(s.champion.labelled for s in strata if s.champion),
+                ),
+            )
+        return replace(
+            self,
+            coverage=coverage,
+            pending=self.pending[len(due) :],
+            strata=tuple(s for s in self.strata if s.minute > done),
+        )
 
     def bake(self, since: int) -> tuple[int, int]:
         """Return (two-armed minutes, candidate requests in them) from minute ``since`` on."""
@@ -167,30 +188,6 @@ class Evidence:
 
     def _early(self, index: int) -> bool:
         return self.first_minute is not None and index < self.first_minute
-
-
-def _compare_labels(evidence: Evidence, now: int) -> Evidence:
-    """Judge the labelling of every minute that has become old enough by minute ``now``."""
-    if not any(guard.needs_labels for guard in evidence.canary.guards):
-        return replace(evidence, pending=())
-    wait = math.ceil(evidence.canary.labels.within / evidence.canary.interval)
-    due = [minute for minute in evidence.pending if minute[0] + wait <= now]
-    if not due:
-        return evidence
-    coverage = evidence.coverage
-    for index, *answers in due:
-        arrived = [counts[1:] for counts in evidence.labelled if counts[0] == index]
-        coverage = coverage.add(
-            answers=(answers[0], answers[1]),
-            labelled=(sum(c for c, _ in arrived), sum(b for _, b in arrived)),
-        )
-    done = due[-1][0]
-    return replace(
-        evidence,
-        coverage=coverage,
-        pending=evidence.pending[len(due) :],
-        labelled=tuple(counts for counts in evidence.labelled if counts[0] > done),
-    )
 
 
 def _closed_at(stratum: LabelStratum, canary: Canary) -> float:
