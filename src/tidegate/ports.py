@@ -98,8 +98,8 @@ class Registration:
     """A model on its way into the registry, with its lineage."""
 
     name: str
-    digest: str
-    model_dir: Path
+    digest: str  # of the bundle's model folder
+    bundle: Path
     tags: Mapping[str, str]
     params: Mapping[str, str]
     metrics: Mapping[str, float]
@@ -110,13 +110,14 @@ class Registry(Protocol):
 
     # The version of these bytes: the existing one, or a new one; never two.
     def register(self, registration: Registration) -> str: ...
-    # The model folder of a version, on this machine.
-    def fetch(self, name: str, version: str, into: Path) -> Path: ...
-    # Make the aliases point where the ledger says; None removes one.
-    def publish(self, name: str, aliases: Mapping[str, str | None]) -> None: ...
+    # Copy a version's bundle to this machine, whole or not at all.
+    def fetch(self, name: str, version: str, into: Path) -> None: ...
+    # Make the aliases point where the ledger says (None removes one); return the ledger head
+    # that was noted before, and note this one.
+    def publish(self, name: str, aliases: Mapping[str, str | None], head: str) -> str | None: ...
     # Where the aliases point now.
     def aliases(self, name: str) -> Mapping[str, str]: ...
-    # Add tags to a version (verdict, outcome of its rollout).
+    # Add tags to a version (the outcome of its rollout).
     def annotate(self, name: str, version: str, tags: Mapping[str, str]) -> None: ...
 
 

@@ -1,0 +1,1 @@
+"""Where a training run writes what it did."""

@@ -1,0 +1,83 @@
+"""Bundles: a model folder with what was measured when it was judged, verified before use.
+
+model/            the model's bytes; their digest is the bundle's identity
+run.json          how it was trained (schemas/run.schema.json)
+parity.parquet    a sample of holdout rows, with what the model answered offline
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tidegate.digests import folder_digest
+from tidegate.errors import OutsideError
+from tidegate.home import MODEL, PARITY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from tidegate.core.model import VersionRef
+    from tidegate.home import Home
+    from tidegate.ports import Registry
+
+ANSWER = "tidegate_answer"  # the column of parity.parquet that holds the offline prediction
+SAMPLE = 300
+TOLERANCE = 1e-6  # of an answer that travelled as JSON, relative to max(1, |answer|)
+
+
+def fetch(home: Home, registry: Registry, name: str, model: VersionRef) -> Path:
+    """Return the bundle of a registered version, from this machine or the registry.
+
+    Raises:
+        OutsideError: the registry fails, or its bytes are not those that were judged.
+    """
+    folder = home.fetched(model.digest)
+    if not (folder / MODEL).is_dir():
+        registry.fetch(name, model.version, folder)
+    if (found := folder_digest(folder / MODEL)) != model.digest:
+        raise OutsideError(
+            f"version {model.version} of {name} is not what was judged: "
+            f"digest {found[:12]}, ledger {model.digest[:12]}",
+            remedy=f"Somebody changed its bytes. Remove {folder} and check the registry.",
+        )
+    return folder
+
+
+def save_parity(bundle: Path, rows: pa.Table, answers: npt.NDArray[np.float64]) -> None:
+    """Keep an evenly spread sample of rows with their offline answers."""
+    picked = np.unique(np.linspace(0, rows.num_rows - 1, SAMPLE).astype(np.int64))
+    table = rows.take(pa.array(picked)).append_column(ANSWER, pa.array(answers[picked]))
+    pq.write_table(table, bundle / PARITY)
+
+
+def load_parity(bundle: Path) -> tuple[pa.Table, npt.NDArray[np.float64]]:
+    """Return the sample's rows and the offline answers.
+
+    Raises:
+        OutsideError: the bundle carries no sample.
+    """
+    try:
+        table = pq.ParquetFile(bundle / PARITY).read()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise OutsideError(f"{bundle / PARITY}: {error}") from None
+    return table.drop_columns([ANSWER]), table[ANSWER].to_numpy()
+
+
+def filled(rows: pa.Table) -> dict[str, float]:
+    """Return the share of rows in which each column has a value."""
+    return {
+        name: 1 - column.null_count / max(rows.num_rows, 1)
+        for name, column in zip(rows.column_names, rows.columns, strict=True)
+    }
+
+
+def differs(offline: npt.NDArray[np.float64], served: npt.NDArray[np.float64]) -> float:
+    """Return the largest difference, relative to max(1, |answer|); NaN counts as infinite."""
+    gap = np.abs(offline - served) / np.maximum(1.0, np.abs(offline))
+    return float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0))

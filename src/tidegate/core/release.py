@@ -1,0 +1,323 @@
+"""The release engine: from ledger state and a read-back endpoint to one next action.
+
+Level-triggered: an action is either one event to append or one side effect, so every boundary is
+a point where a kill is harmless; whoever comes next reads the same ledger and the same endpoint
+and decides the same again. State never changes but by an event (:mod:`tidegate.core.state`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from tidegate.core.actions import (
+    Action,
+    Append,
+    CheckParity,
+    Deploy,
+    Observation,
+    Publish,
+    Remove,
+    Route,
+    Wait,
+)
+from tidegate.core.canary import Action as Verb
+from tidegate.core.canary import Cause, Decision, Evidence, Progress, decide
+from tidegate.core.config import Canary, OnNewer
+from tidegate.core.events import (
+    Alerted,
+    Deployed,
+    Gap,
+    Heartbeat,
+    Mode,
+    Phase,
+    Refused,
+    Routed,
+    Routing,
+)
+from tidegate.core.evidence import Series
+
+if TYPE_CHECKING:
+    from tidegate.core.endpoint import Endpoint, Traffic
+    from tidegate.core.model import VersionRef
+    from tidegate.core.state import Rollout, State
+
+HEARTBEAT = 10  # evidence intervals between two signs of life in the ledger
+GAP = 20  # evidence intervals without one after which nobody was watching
+READY_WITHIN = 600.0  # seconds a new variant may take to answer its health check
+CRASHES = 5  # restarts of a variant that was never ready after which we give it up
+_SAME = 5e-4  # shares this close are the same: routers count in basis points
+
+
+def step(state: State, canary: Canary | None, seen: Observation) -> Action:
+    """Return the one next action. ``canary`` is the live rollout's recorded policy."""
+    if state.rollout is not None and canary is not None:
+        return _pursue(state, state.rollout, canary, seen)
+    return _rest(state, seen)
+
+
+# --- at rest ----------------------------------------------------------------------------------
+
+
+def _rest(state: State, seen: Observation) -> Action:
+    """Keep the champion serving alone, and the registry told."""
+    champion = state.champion
+    if champion is None:
+        return _swept(seen.endpoint) or Wait("idle")
+    if action := _present(champion, seen.endpoint):
+        return action
+    wanted = {champion.version: 1.0}
+    actual = seen.endpoint.traffic()
+    if not actual:
+        return Route(wanted, max(state.seq, seen.endpoint.generation))
+    if not _same(actual, wanted):
+        return _outside(state, "changed_outside", actual)
+    return _published(state) or _swept(seen.endpoint, champion.version) or Wait("idle")
+
+
+def _outside(state: State, cause: str, actual: Traffic) -> Action:
+    if state.alert is not None and state.alert.cause == cause:
+        return Wait("alerted")
+    return Append(Alerted(cause=cause, traffic=actual))
+
+
+def _published(state: State) -> Publish | None:
+    champion = state.champion.version if state.champion else None
+    rollout = state.rollout
+    challenger = None
+    if rollout is not None and rollout.phase in (Phase.CHECKED, Phase.CANARY):
+        challenger = rollout.model.version
+    if state.published == (champion, challenger):
+        return None
+    return Publish(champion, challenger)
+
+
+def _swept(endpoint: Endpoint, *keep: str) -> Remove | None:
+    """Return the removal of a variant nobody needs; never of one that has traffic."""
+    for variant in endpoint.variants:
+        if variant.version not in keep and variant.share == 0:
+            return Remove(variant.version)
+    return None
+
+
+def _present(model: VersionRef, endpoint: Endpoint) -> Action | None:
+    """Return what is missing until ``model`` is up and ready on the endpoint."""
+    variant = endpoint.variant(model.version)
+    if variant is None:
+        return Deploy(model)
+    return None if variant.ready else Wait("starting")
+
+
+def _same(actual: Traffic, wanted: Traffic) -> bool:
+    versions = {*actual, *wanted}
+    return all(abs(actual.get(v, 0.0) - wanted.get(v, 0.0)) < _SAME for v in versions)
+
+
+# --- a live rollout ---------------------------------------------------------------------------
+
+
+def _pursue(state: State, rollout: Rollout, canary: Canary, seen: Observation) -> Action:
+    if not rollout.applied:
+        return _apply(rollout, seen.endpoint)
+    if rollout.phase in (Phase.REQUESTED, Phase.DEPLOYED, Phase.CHECKED):
+        return _prepare(state, rollout, canary, seen)
+    return _watch(state, rollout, canary, seen)
+
+
+def _apply(rollout: Rollout, endpoint: Endpoint) -> Action:
+    """Carry out the recorded intent, and read it back before saying so."""
+    for version in rollout.traffic:
+        variant = endpoint.variant(version)
+        if variant is None:
+            return Deploy(_model(rollout, version))
+        if not variant.ready and variant.share == 0:
+            return Wait("starting")
+    if _same(endpoint.traffic(), rollout.traffic) and endpoint.tripped is None:
+        return Append(Routed(rollout=rollout.id))
+    return Route(rollout.traffic, rollout.generation)
+
+
+def _model(rollout: Rollout, version: str) -> VersionRef:
+    if rollout.baseline is not None and rollout.baseline.version == version:
+        return rollout.baseline
+    return rollout.model
+
+
+def _prepare(state: State, rollout: Rollout, canary: Canary, seen: Observation) -> Action:
+    """Everything before the first request reaches the candidate."""
+    if action := _called_off(state, rollout, canary):
+        return action
+    if state.pinned and rollout.mode is Mode.CANARY:
+        return Wait("pinned")
+    if rollout.baseline is not None and (action := _present(rollout.baseline, seen.endpoint)):
+        return action
+    if rollout.phase is Phase.REQUESTED:
+        return _deploy(rollout, seen)
+    if rollout.phase is Phase.DEPLOYED:
+        return CheckParity(rollout.id, rollout.model)
+    if published := _published(state):
+        return published
+    if rollout.mode is Mode.DIRECT:
+        return _route(rollout, Phase.PROMOTED, rollout.request.reason or "first_release", 1.0)
+    if state.hold is not None and state.hold.active(seen.now):
+        return Wait("held")
+    return _route_canary(rollout, canary, 0)
+
+
+def _called_off(state: State, rollout: Rollout, canary: Canary) -> Action | None:
+    """Return the end of a rollout that must not get traffic (any more)."""
+    if rollout.order is not None and rollout.order.verb == "revert":
+        return _route(rollout, Phase.REVERTED, "human")
+    if rollout.order is not None and rollout.phase is not Phase.REQUESTED:
+        return _route(rollout, Phase.PROMOTED, "human", 1.0)
+    if state.queue and (canary.on_newer is OnNewer.SUPERSEDE or rollout.phase is Phase.REQUESTED):
+        return _route(rollout, Phase.SUPERSEDED, "newer")
+    if rollout.mode is Mode.CANARY:
+        serving = rollout.baseline.digest if rollout.baseline else None
+        if rollout.request.judged_against != serving:
+            return Append(Refused(rollout=rollout.id, cause="another_champion"))
+    return None
+
+
+def _deploy(rollout: Rollout, seen: Observation) -> Action:
+    variant = seen.endpoint.variant(rollout.model.version)
+    if variant is None:
+        return Deploy(rollout.model)
+    if variant.ready:
+        return Append(Deployed(rollout=rollout.id))
+    late = seen.now - rollout.requested_at > READY_WITHIN
+    if late or variant.restarts >= CRASHES:
+        return Append(Refused(rollout=rollout.id, cause="not_ready"))
+    return Wait("starting")
+
+
+def _watch(state: State, rollout: Rollout, canary: Canary, seen: Observation) -> Action:
+    """The candidate has traffic: weigh the evidence."""
+    if action := _interrupted(state, rollout, canary, seen):
+        return action
+    decision = _decision(state, rollout, canary, seen)
+    match decision.action:
+        case Verb.REVERT:
+            return _route(rollout, Phase.REVERTED, decision.cause, decision=decision)
+        case Verb.STEP_UP:
+            return _route_canary(rollout, canary, rollout.step + 1, decision=decision)
+        case Verb.PROMOTE:
+            return _promote(rollout, canary, decision)
+        case Verb.EXPIRE:
+            return _route(rollout, Phase.WITHDRAWN, decision.cause, decision=decision)
+        case Verb.HOLD if decision.cause is Cause.PROBATION_OVER:
+            return _route(rollout, Phase.PROMOTED, decision.cause, 1.0, decision=decision)
+        case Verb.HOLD:
+            return _published(state) or _held(state, rollout, canary, seen, decision)
+
+
+def _interrupted(
+    state: State, rollout: Rollout, canary: Canary, seen: Observation
+) -> Action | None:
+    """Orders, the dead-man's switch, outside changes, gaps and newer candidates come first."""
+    if rollout.order is not None:
+        if rollout.order.verb == "revert":
+            return _route(rollout, Phase.REVERTED, "human")
+        return _route(rollout, Phase.PROMOTED, "human", 1.0)
+    silent = seen.now - state.last_at
+    if rollout.phase is Phase.CANARY and seen.endpoint.tripped is not None:
+        return Append(Gap(rollout=rollout.id, seconds=silent, tripped=True))
+    if not _same(actual := seen.endpoint.traffic(), rollout.traffic):
+        version = rollout.model.version
+        if actual.get(version, 0.0) < rollout.traffic.get(version, 0.0):
+            return _route(rollout, Phase.REVERTED, "lowered_outside")
+        if state.alert is None:
+            return Append(Alerted(cause="raised_outside", traffic=actual))
+    if silent > GAP * canary.interval:
+        return Append(Gap(rollout=rollout.id, seconds=silent, tripped=False))
+    if state.queue and rollout.phase is Phase.PROBATION:
+        return _route(rollout, Phase.PROMOTED, "newer", 1.0)
+    if state.queue and canary.on_newer is OnNewer.SUPERSEDE:
+        return _route(rollout, Phase.SUPERSEDED, "newer")
+    return None
+
+
+def _held(
+    state: State, rollout: Rollout, canary: Canary, seen: Observation, decision: Decision
+) -> Action:
+    if seen.series is not None and seen.now - state.last_at >= HEARTBEAT * canary.interval:
+        return Append(Heartbeat(rollout=rollout.id, closed=seen.series.closed))
+    return Wait(decision.cause, decision)
+
+
+def _decision(state: State, rollout: Rollout, canary: Canary, seen: Observation) -> Decision:
+    progress = progress_of(state, rollout, canary, seen.now)
+    series = seen.series or Series(minutes=(), labels=(), closed=0)
+    evidence = Evidence.of(
+        canary,
+        series,
+        first_minute=progress.first_minute,
+        loss_center=rollout.request.loss_center,
+    )
+    return decide(canary, progress, evidence, closed=series.closed)
+
+
+def progress_of(state: State, rollout: Rollout, canary: Canary, now: float) -> Progress:
+    """Return where the rollout stands, in evidence minutes."""
+    interval = canary.interval
+    started = rollout.started_at or now
+    first = math.ceil((started + canary.warmup) / interval)
+    hold = state.hold if state.hold is not None and state.hold.active(now) else None
+    probation = rollout.phase is Phase.PROBATION
+    ends = rollout.routes[-1][0] + canary.probation.duration if probation else None
+    return Progress(
+        first_minute=first,
+        step=rollout.step,
+        step_minute=max(first, math.ceil((rollout.step_at or now) / interval)),
+        deadline_minute=math.floor((started + canary.deadline) / interval),
+        probation=probation,
+        probation_end_minute=None if ends is None else math.ceil(ends / interval),
+        held=hold is not None,
+        hands_off=hold is not None and hold.hands_off,
+    )
+
+
+def _promote(rollout: Rollout, canary: Canary, decision: Decision) -> Append:
+    probation = canary.probation
+    if probation.duration == 0 or probation.holdback == 0 or rollout.baseline is None:
+        return _route(rollout, Phase.PROMOTED, decision.cause, 1.0, decision=decision)
+    share = 1 - probation.holdback
+    return _route(rollout, Phase.PROBATION, decision.cause, share, decision=decision)
+
+
+def _route_canary(
+    rollout: Rollout, canary: Canary, step: int, *, decision: Decision | None = None
+) -> Append:
+    at_step = replace(rollout, step=step)
+    cause = decision.cause if decision else "start"
+    return _route(at_step, Phase.CANARY, cause, canary.steps[step], decision=decision)
+
+
+def _route(
+    rollout: Rollout,
+    phase: Phase,
+    cause: str,
+    share: float = 0.0,
+    *,
+    decision: Decision | None = None,
+) -> Append:
+    """Return the intent to give the candidate ``share`` of the traffic, and the baseline the rest."""
+    return Append(
+        Routing(
+            rollout=rollout.id,
+            phase=phase,
+            step=rollout.step,
+            traffic=_split(rollout, share),
+            cause=str(cause),
+            evidence=tuple(asdict(guard) for guard in decision.guards) if decision else (),
+        )
+    )
+
+
+def _split(rollout: Rollout, share: float) -> dict[str, float]:
+    """Split the traffic between candidate and baseline; versions without a share are left out."""
+    traffic = {rollout.model.version: share}
+    if rollout.baseline is not None:
+        traffic[rollout.baseline.version] = 1.0 - share
+    return {version: round(part, 4) for version, part in traffic.items() if part > 0}

@@ -1,0 +1,52 @@
+"""Digests of files, folders and recipes: what a thing is, whatever it is called."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from tidegate.errors import OutsideError
+from tidegate.git import text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes.
+
+    Raises:
+        OutsideError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise OutsideError(f"{path}: {error.strerror}") from None
+
+
+def folder_digest(folder: Path) -> str:
+    """Return the SHA-256 over every file's relative path and content, in order of path.
+
+    Raises:
+        OutsideError: the folder is missing or empty, or holds a link or another odd file.
+    """
+    total = hashlib.sha256()
+    paths = sorted(path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    if not paths:
+        raise OutsideError(f"{folder}: no files")
+    for path in paths:
+        if path.is_symlink() or not path.is_file():
+            raise OutsideError(f"{path}: a model folder holds regular files only")
+        total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+    return total.hexdigest()
+
+
+def recipe_digest(repository: Path, folder: Path, config: str, data: list[str]) -> str:
+    """Return the digest of how a model was made: code tree, configuration and data.
+
+    The code tree is git's, of the folder that holds ``mlops.yaml`` at HEAD.
+    """
+    inside = folder.resolve().relative_to(repository.resolve()).as_posix()
+    tree = text(repository, "rev-parse", "HEAD^{tree}" if inside == "." else f"HEAD:{inside}")
+    return hashlib.sha256("\n".join([tree, config, *data]).encode()).hexdigest()

@@ -1,0 +1,227 @@
+"""The one interpreter of actions: reads the world, asks the core, does one thing, reads again.
+
+Every side effect is idempotent and its intent stands in the ledger before it happens, so a kill
+between any two lines here is repaired by the next pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from tidegate import bundles
+from tidegate.book import Book, Ledger, merge, since
+from tidegate.core.actions import (
+    Action,
+    Append,
+    CheckParity,
+    Deploy,
+    Observation,
+    Publish,
+    Remove,
+    Route,
+    Wait,
+)
+from tidegate.core.events import ENDS, ParityChecked, Phase, Published
+from tidegate.core.evidence import Series
+from tidegate.core.model import Task, VersionRef
+from tidegate.core.release import GAP, step
+from tidegate.core.skew import skewed
+from tidegate.errors import LedgerMovedError, NotJudgedError, OutsideError
+from tidegate.home import MODEL
+from tidegate.load import parse_canary
+from tidegate.ports import DeadMan, Deployment, Measure, MetricSource, Registry, Target, Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tidegate.core.config import Canary
+    from tidegate.core.state import Rollout
+    from tidegate.home import Home
+
+_LOST_RACES = 20
+
+
+class SafeTarget(Target, DeadMan, Protocol):
+    """A target that can shut its own gate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Everything a pass touches."""
+
+    name: str
+    ledger: Ledger
+    target: SafeTarget
+    metrics: MetricSource
+    registry: Registry
+    home: Home
+    task: Task
+    labels: Path | None = None
+    serve: str | None = None
+    actor: str = "tidegate"
+    clock: Callable[[], float] = time.time
+    tell: Callable[[str], None] = field(default=lambda _: None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pass:
+    """What one pass came to."""
+
+    book: Book
+    wait: Wait
+    now: float
+
+
+def run_pass(world: World) -> Pass:
+    """Act until there is nothing left to do now.
+
+    Raises:
+        OutsideError: the ledger, endpoint or registry failed; the next pass goes on from there.
+    """
+    lost = 0
+    while True:
+        book = world.ledger.read()
+        canary = _policy(book)
+        series = _series(world, book, canary)
+        seen = Observation(endpoint=world.target.read(), now=world.clock(), series=series)
+        action = step(book.state, canary, seen)
+        if isinstance(action, Wait):
+            _arm(world, book, canary)
+            return Pass(book=book, wait=action, now=seen.now)
+        try:
+            _perform(world, book, canary, seen, action)
+        except LedgerMovedError:
+            lost += 1
+            if lost >= _LOST_RACES:
+                raise
+
+
+def _policy(book: Book) -> Canary | None:
+    rollout = book.state.rollout
+    if rollout is None:
+        return None
+    return parse_canary(rollout.request.policy, Task(rollout.request.task))
+
+
+def _series(world: World, book: Book, canary: Canary | None) -> Series | None:
+    rollout = book.state.rollout
+    if rollout is None or canary is None or not _has_evidence(rollout):
+        return None
+    assert rollout.baseline is not None
+    window = Window(
+        candidate=rollout.model.version,
+        champion=rollout.baseline.version,
+        since=rollout.started_at or world.clock(),
+        measure=_measure(world, rollout, canary),
+        shares=rollout.routes,
+    )
+    return merge(book.frozen(rollout.id), world.metrics.read(window, world.clock()))
+
+
+def _has_evidence(rollout: Rollout) -> bool:
+    live = rollout.phase in (Phase.CANARY, Phase.PROBATION)
+    return live and rollout.applied and rollout.baseline is not None
+
+
+def _measure(world: World, rollout: Rollout, canary: Canary) -> Measure:
+    slow = next((g.slower_than for g in canary.guards if g.slower_than is not None), None)
+    clip = next((g.clip for g in canary.guards if g.clip is not None), None)
+    return Measure(
+        interval=canary.interval,
+        slower_than=slow,
+        task=Task(rollout.request.task),
+        clip=clip,
+        label_source=world.labels,
+        label_every=canary.labels.every,
+    )
+
+
+def _arm(world: World, book: Book, canary: Canary | None) -> None:
+    """Re-arm the dead-man's switch while a canary has traffic; disarm it otherwise."""
+    rollout = book.state.rollout
+    if rollout is None or canary is None or rollout.baseline is None:
+        world.target.arm(None, {})
+    elif rollout.phase is Phase.CANARY and rollout.applied:
+        until = world.clock() + GAP * canary.interval
+        world.target.arm(until, {rollout.baseline.version: 1.0})
+    elif rollout.phase not in ENDS:
+        world.target.arm(None, {})
+
+
+def _perform(
+    world: World, book: Book, canary: Canary | None, seen: Observation, action: Action
+) -> None:
+    rollout = book.state.rollout
+    match action:
+        case Append(payload=payload):
+            fresh = None
+            if rollout is not None and seen.series is not None:
+                fresh = since(seen.series, book.frozen(rollout.id))
+            world.ledger.append(book, payload, at=world.clock(), actor=world.actor, evidence=fresh)
+        case Deploy(model=model):
+            world.tell(f"starting version {model.version}")
+            world.target.deploy(_deployment(world, model), generation=book.state.seq)
+        case CheckParity(rollout=name, model=model):
+            checked = _parity(world, book, name, model)
+            world.ledger.append(book, checked, at=world.clock(), actor=world.actor)
+        case Route(traffic=traffic, generation=generation):
+            if rollout is not None and canary is not None:
+                world.metrics.observe(_measure(world, rollout, canary))
+            world.tell("traffic " + ", ".join(f"{v}: {s:.0%}" for v, s in traffic.items()))
+            world.target.route(traffic, generation=generation)
+        case Remove(version=version):
+            world.target.remove(version, generation=book.state.seq)
+        case Publish(champion=champion, challenger=challenger):
+            _publish(world, book, champion, challenger)
+        case Wait():
+            raise AssertionError("a wait is not performed")
+
+
+def _deployment(world: World, model: VersionRef) -> Deployment:
+    bundle = bundles.fetch(world.home, world.registry, world.name, model)
+    return Deployment(
+        version=model.version,
+        digest=model.digest,
+        model_dir=bundle / MODEL,
+        task=world.task,
+        serve=world.serve,
+    )
+
+
+def _parity(world: World, book: Book, rollout: str, model: VersionRef) -> ParityChecked:
+    """Ask the served candidate what it was asked offline: the same rows, the same answers."""
+    bundle = bundles.fetch(world.home, world.registry, world.name, model)
+    rows, offline = bundles.load_parity(bundle)
+    try:
+        worst = bundles.differs(offline, world.target.ask(model.version, rows))
+    except (NotJudgedError, OutsideError) as error:
+        world.tell(f"the parity check failed: {error}")
+        worst = float("inf")
+    champion = book.state.champion
+    live = world.metrics.fill(champion.version) if champion else {}
+    return ParityChecked(
+        rollout=rollout,
+        ok=worst <= bundles.TOLERANCE,
+        rows=rows.num_rows,
+        worst=min(worst, 1e300),  # JSON has no infinity
+        skewed=skewed(bundles.filled(rows), live),
+    )
+
+
+def _publish(world: World, book: Book, champion: str | None, challenger: str | None) -> None:
+    """Publish the aliases; a head that is not in our chain means that the ledger was rewritten."""
+    aliases = {"champion": champion, "challenger": challenger}
+    head = world.registry.publish(world.name, aliases, book.chain[-1].hash)
+    if head is not None and all(event.hash != head for event in book.chain):
+        raise OutsideError(
+            "the registry remembers a ledger head that this ledger does not have",
+            remedy="The ledger branch was rewritten. Restore it, or look at who pushed to it.",
+        )
+    for past in book.state.past[-1:]:
+        tags = {"tidegate.rollout": past.id, "tidegate.outcome": str(past.phase)}
+        world.registry.annotate(world.name, past.model.version, tags)
+    published = Published(champion=champion, challenger=challenger)
+    world.ledger.append(book, published, at=world.clock(), actor=world.actor)
