@@ -263,5 +263,5 @@ class _Facts:
             bake=self.bake,
             step_requests=self.requests,
             min_requests=self.canary.min_requests,
-            exposed=sum(seen.candidate for seen in self.evidence.minutes),
+            exposed=self.evidence.exposed,
         )

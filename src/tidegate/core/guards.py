@@ -38,6 +38,7 @@ class Evidence:
     first_minute: int | None
     tests: tuple[CountTest | LossTest, ...]
     minutes: tuple[Seen, ...] = ()
+    exposed: int = 0  # candidate requests so far
     sample_ratio: SampleRatio
     coverage: Coverage
     pending: tuple[tuple[int, int, int], ...] = ()  # minute, answers of candidate and champion
@@ -98,7 +99,7 @@ class Evidence:
             two_armed=two_armed,
             candidate=candidate.requests if candidate else 0,
         )
-        after = replace(self, minutes=(*self.minutes, seen))
+        after = replace(self, minutes=(*self.minutes, seen), exposed=self.exposed + seen.candidate)
         if candidate is None or champion is None:
             return after
         ratio = self.sample_ratio
