@@ -197,24 +197,9 @@ def _closed_at(stratum: LabelStratum, canary: Canary) -> float:
 
 
 def _start(guard: Guard, canary: Canary, loss_center: float | None) -> CountTest | LossTest:
-    levels = (canary.alpha_per_guard, canary.false_promote_rate)
     if guard.metric is GuardMetric.LABEL_LOSS:
-        return LossTest.start(
-            LossRule(
-                margin=guard.margin,
-                harm_level=levels[0],
-                promote_level=levels[1],
-                center=loss_center,
-            )
-        )
-    return CountTest.start(
-        CountRule(
-            margin=guard.margin,
-            negligible=guard.negligible,
-            harm_level=levels[0],
-            promote_level=levels[1],
-        )
-    )
+        return LossTest.start(LossRule.of(guard, canary, loss_center))
+    return CountTest.start(CountRule.of(guard, canary))
 
 
 def _add_requests(

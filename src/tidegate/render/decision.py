@@ -112,7 +112,7 @@ def _verdict(guard: GuardEvidence, *, of_step: bool) -> str:
             return f"under {_percent(guard.negligible)}, negligible (evidence {evidence})"
         case GuardState.OPEN | GuardState.NO_DATA:
             more = guard.more_requests
-            wait = "" if more is None else f", about {_count(more)} more requests if it is as good"
+            wait = "" if more is None else f", about {_about(more)} more requests if it is as good"
             return f"open{suspended}{wait}"
 
 
@@ -187,4 +187,9 @@ def _percent(value: float) -> str:
 
 
 def _odds(log_e: float, threshold: float) -> str:
-    return f"{math.exp(min(log_e, 60.0)):.3g}, {math.exp(threshold):.3g} needed"
+    shown = "over 1,000" if log_e > math.log(1000.0) else f"{math.exp(log_e):.3g}"
+    return f"{shown}, {math.exp(threshold):.3g} needed"
+
+
+def _about(value: float) -> str:
+    return _count(float(f"{value:.2g}"))

@@ -176,11 +176,15 @@ class Likelihoods:
 def likelihoods(rule: CountRule, n_c: Array, x_c: Array, n_b: Array, x_b: Array) -> Likelihoods:
     """Return the exact conditional log-likelihood ratios of one minute, shape ``(B, ...)``."""
     log_odds = rule.all_log_odds
-    scores = x_c[:, None] * log_odds - log_normalisers(n_c, n_b, x_c + x_b, log_odds)
+    scores = np.zeros((len(n_c), len(log_odds)))
+    at = np.flatnonzero(x_c + x_b)  # without an event every likelihood is one
+    if len(at):
+        norms = log_normalisers(n_c[at], n_b[at], x_c[at] + x_b[at], log_odds)
+        scores[at] = x_c[at, None] * log_odds - norms
 
-    harm, *odds = (scores[:, at][:, 1:] - scores[:, at][:, :1] for at in rule.columns)
+    harm, *odds = (scores[:, part][:, 1:] - scores[:, part][:, :1] for part in rule.columns)
     expected = n_c * (x_c + x_b) / np.maximum(n_c + n_b, 1.0)  # of x_c, had the models been equal
-    edges = [at.start for at in rule.columns[1:]]
+    edges = [part.start for part in rule.columns[1:]]
     growth = scores[:, :1] - scores[:, edges] + np.outer(x_c - expected, log_odds[edges])
     cap = 0.5 * rule.promote_boundary
     return Likelihoods(

@@ -24,6 +24,7 @@ from tidegate.core.sequential.mixture import Array, add_starts, log_sum_exp
 from tidegate.errors import NotJudgedError
 
 if TYPE_CHECKING:
+    from tidegate.core.config import Canary, Guard
     from tidegate.core.sequential.counts import Counts
 
 GRID = np.geomspace(0.02, 0.9, 12)
@@ -46,6 +47,16 @@ class LossRule:
     harm_level: float = 0.01
     promote_level: float = 0.05
     center: float | None = None
+
+    @staticmethod
+    def of(guard: Guard, canary: Canary, center: float | None = None) -> LossRule:
+        """Return the rule of a configured guard."""
+        return LossRule(
+            margin=guard.margin,
+            harm_level=canary.alpha_per_guard,
+            promote_level=canary.false_promote_rate,
+            center=center,
+        )
 
     @property
     def boundary(self) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from tidegate.core.config import Canary, Guard
     from tidegate.core.sequential.mixture import Array
 
 STEP_MARGINS = (4.0, 2.0)  # what stepping up must exclude: after the first step, after later ones
@@ -33,12 +34,12 @@ def harm_grid(margin: float) -> Grid:
 
 
 def not_worse_grid(margin: float) -> Grid:
-    """Odds below the margin; half of the prior on exactly one, the equal model."""
+    """Odds below the margin; most of the prior on exactly one, the equal model."""
     edge = float(np.log(margin))
     ratios = np.log(np.geomspace(1.15, 10.0, 9))
     points, weights = edge - ratios, np.full(len(ratios), 1.0 / len(ratios))
     if margin > 1.0:
-        points, weights = np.append(points, 0.0), np.append(0.5 * weights, 0.5)
+        points, weights = np.append(points, 0.0), np.append(0.2 * weights, 0.8)
     return Grid(edge, points, np.log(weights))
 
 
@@ -57,6 +58,16 @@ class CountRule:
     negligible: float = 0.0
     harm_level: float = 0.01
     promote_level: float = 0.05
+
+    @staticmethod
+    def of(guard: Guard, canary: Canary) -> CountRule:
+        """Return the rule of a configured guard."""
+        return CountRule(
+            margin=guard.margin,
+            negligible=guard.negligible,
+            harm_level=canary.alpha_per_guard,
+            promote_level=canary.false_promote_rate,
+        )
 
     @cached_property
     def harm(self) -> Grid:

@@ -1,0 +1,113 @@
+"""``tidegate plan``: how long a decision takes and what it can see, before anything starts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidegate.commands.replay import policy
+from tidegate.core.config import Canary, GuardMetric
+from tidegate.core.power import plan
+from tidegate.core.simulation import Traffic
+from tidegate.errors import ConfigError, Exit
+from tidegate.render.plan import document, lines
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tidegate.terminal import Terminal
+
+SUMMARY = "tell how long the canary takes and the smallest regression it can see"
+
+_PER_MINUTE = {"s": 60.0, "sec": 60.0, "min": 1.0, "m": 1.0, "h": 1 / 60.0, "hour": 1 / 60.0}
+_TRAFFIC = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*/\s*(?P<unit>[a-z]+)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="take the canary's policy from here (default: ./mlops.yaml if it exists)",
+    )
+    parser.add_argument(
+        "--traffic", metavar="N/min", help="requests to the endpoint: 600/min, 10/s, 5000/h"
+    )
+    for name, what in (
+        ("error-rate", "the champion's errors (default 1%%)"),
+        ("slow-rate", "its slow answers (default 1%%)"),
+        ("label-error", "its mistakes, or its mean loss; without it label guards are left out"),
+        ("labelled", "answers that get a label (default 100%%)"),
+    ):
+        parser.add_argument(f"--{name}", metavar="N%", help=what)
+
+
+def run(args: argparse.Namespace, terminal: Terminal, observed: Traffic | None = None) -> Exit:
+    """Simulate and report. ``observed`` is the endpoint's own traffic, where there is one."""
+    canary = policy(args.config)
+    traffic = expected_traffic(args, canary, observed)
+    terminal.progress("simulating rollouts")
+    result = plan(canary, traffic)
+    terminal.emit(document(result))
+    for line in lines(result):
+        terminal.say(line)
+    return Exit.OK
+
+
+def expected_traffic(
+    args: argparse.Namespace, canary: Canary, observed: Traffic | None = None
+) -> Traffic:
+    """Return the traffic to plan for: what was asked, else what was observed, else a default.
+
+    Raises:
+        ConfigError: an argument cannot be read, or no guard is left to simulate.
+    """
+    asked = {
+        GuardMetric.ERROR_RATE: _fraction(args.error_rate, "--error-rate"),
+        GuardMetric.SLOW_REQUESTS: _fraction(args.slow_rate, "--slow-rate"),
+        GuardMetric.LABEL_ERROR: _fraction(args.label_error, "--label-error"),
+        GuardMetric.LABEL_LOSS: _fraction(args.label_error, "--label-error"),
+    }
+    default = {GuardMetric.ERROR_RATE: 0.01, GuardMetric.SLOW_REQUESTS: 0.01}
+    known = default | dict(observed.rates if observed else {})
+    known |= {metric: rate for metric, rate in asked.items() if rate is not None}
+    rates = {guard.metric: known[guard.metric] for guard in canary.guards if guard.metric in known}
+    if not rates:
+        raise ConfigError(
+            "No guard can be simulated: all of them need labels, and no base rate was given.",
+            remedy="Add --label-error, for example --label-error 20%.",
+        )
+    labelled = _fraction(args.labelled, "--labelled")
+    per_minute = observed.per_minute if observed else 600.0
+    return Traffic(
+        per_minute=per_minute if args.traffic is None else _per_minute(args.traffic),
+        rates=rates,
+        labelled=(observed.labelled if observed else 1.0) if labelled is None else labelled,
+    )
+
+
+def _per_minute(text: str) -> float:
+    found = _TRAFFIC.fullmatch(text.strip())
+    if found is None or found["unit"] not in _PER_MINUTE or float(found["number"]) <= 0:
+        raise ConfigError(
+            f"--traffic: got {text!r}, expected a number of requests per s, min or h.",
+            remedy="Write for example --traffic 600/min.",
+        )
+    return float(found["number"]) * _PER_MINUTE[found["unit"]]
+
+
+def _fraction(text: str | None, name: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text.strip().removesuffix("%")) / (100.0 if "%" in text else 1.0)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < 1.0 and not (name == "--labelled" and value == 1.0):
+        raise ConfigError(
+            f"{name}: got {text!r}, expected a percentage from 0% to below 100%.",
+            remedy=f"Write for example {name} 1%.",
+        )
+    return value
