@@ -244,6 +244,7 @@ def _release(data: Mapping[str, Any], model: Model) -> tuple[Release, list[Probl
         local["timeout"] = seconds(local["timeout"])
     release = Release(
         canary=canary,
+        policy=data.get("canary", {}),
         endpoint=data.get("endpoint", model.name),
         target=data.get("target", "local"),
         local=LocalEndpoint(**local),

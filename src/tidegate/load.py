@@ -17,7 +17,7 @@ import jsonschema
 from tidegate.build_canary import build_canary
 from tidegate.build_config import build, warnings_of
 from tidegate.errors import ConfigError
-from tidegate.problems import BadConfigError, Problem, describe, near, show
+from tidegate.problems import BadConfigError, Problem, describe, dotted, near, show
 from tidegate.resources import resource
 from tidegate.yaml12 import Document, YamlError, parse
 
@@ -178,6 +178,14 @@ def _validator(schema: str) -> Any:
 def _schema_problems(data: object, schema: str) -> Iterator[Problem]:
     for error in _validator(schema).iter_errors(data):
         yield from _explain(error, tuple(error.absolute_path))
+
+
+def violations(data: object, schema: str) -> list[str]:
+    """Return how ``data`` breaks one of the shipped schemas, a line each."""
+    return [
+        f"{dotted(p.path)}: got {p.got}, expected {p.expected}"
+        for p in _schema_problems(data, schema)
+    ]
 
 
 def _explain(error: Any, path: tuple[str | int, ...]) -> Iterator[Problem]:

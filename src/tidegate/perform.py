@@ -7,7 +7,7 @@ between any two lines here is repaired by the next pass.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable  # noqa: TC003 (a dataclass field)
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +25,6 @@ from tidegate.core.actions import (
     Wait,
 )
 from tidegate.core.events import ENDS, ParityChecked, Phase, Published
-from tidegate.core.evidence import Series
 from tidegate.core.model import Task, VersionRef
 from tidegate.core.release import GAP, step
 from tidegate.core.skew import skewed
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tidegate.core.config import Canary
+    from tidegate.core.evidence import Series
     from tidegate.core.state import Rollout
     from tidegate.home import Home
 

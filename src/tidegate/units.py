@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
 def seconds(text: str) -> float:
     """Read a duration.
 
+    Raises:
+        ValueError: not a number with one of the units ms, s, m, h, d.
+
     >>> seconds("1.5h"), seconds("250ms")
     (5400.0, 0.25)
     """
-    unit = text.lstrip("0123456789.")
-    return float(text.removesuffix(unit)) * _UNITS[unit]
+    if not (found := _DURATION.fullmatch(text)):
+        raise ValueError(f"not a duration such as 90s, 30m, 2h or 1d: {text!r}")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def fraction(text: str) -> float:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tidegate.core.model import Margin, Task
 
 
@@ -196,6 +198,7 @@ class Release:
     canary: Canary
     endpoint: str
     target: str = "local"
+    policy: Mapping[str, Any] = field(default_factory=dict)  # ``canary`` as written, for the ledger
     local: LocalEndpoint = field(default_factory=LocalEndpoint)
 
 

@@ -77,7 +77,6 @@ class Requested:
     judged_against: str | None  # digest of the champion in the verdict; None: no champion
     policy: Data  # release.canary as it stood in mlops.yaml
     task: str
-    interval: float
     loss_center: float | None  # the champion's mean holdout loss, fixed before the start
     reason: str = ""
     retry: bool = False  # lifts the quarantine of this version

@@ -23,7 +23,7 @@ from tidegate.core.actions import (
     Wait,
 )
 from tidegate.core.canary import Action as Verb
-from tidegate.core.canary import Cause, Decision, Evidence, Progress, decide
+from tidegate.core.canary import Cause, Decision, Evidence, GuardEvidence, Progress, decide
 from tidegate.core.config import Canary, OnNewer
 from tidegate.core.events import (
     Alerted,
@@ -310,9 +310,17 @@ def _route(
             step=rollout.step,
             traffic=_split(rollout, share),
             cause=str(cause),
-            evidence=tuple(asdict(guard) for guard in decision.guards) if decision else (),
+            evidence=tuple(_numbers(guard) for guard in decision.guards) if decision else (),
         )
     )
+
+
+def _numbers(guard: GuardEvidence) -> dict[str, object]:
+    """Return a guard's evidence as the ledger keeps it: JSON knows no infinity."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in asdict(guard).items()
+    }
 
 
 def _split(rollout: Rollout, share: float) -> dict[str, float]:

@@ -1,0 +1,165 @@
+"""What every command that touches the world needs: the configuration and the ports behind it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidegate.errors import ConfigError, OutsideError
+from tidegate.git import GitError, text
+from tidegate.home import Home
+from tidegate.load import expand, load
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tidegate.adapters.target.local import LocalTarget
+    from tidegate.book import Ledger
+    from tidegate.core.config import Config
+    from tidegate.perform import World
+    from tidegate.ports import Registry
+    from tidegate.terminal import Terminal
+
+BRANCH = "tidegate-ledger"
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the configuration."""
+    parser.add_argument(
+        "--config", type=Path, default=Path("mlops.yaml"), help="the model's file (default: ./mlops.yaml)"
+    )  # fmt: skip
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the switch between text and JSON."""
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+
+def add_person(parser: argparse.ArgumentParser) -> None:
+    """Add what a person's decision is recorded with."""
+    parser.add_argument("--reason", required=True, help="why; it stands in the ledger for ever")
+    parser.add_argument("--by", help="who decides (default: git's user.name)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One model in one repository on one machine."""
+
+    config: Config
+    folder: Path  # of mlops.yaml; the user's commands run here
+    repository: Path
+    home: Home
+    terminal: Terminal
+    actor: str
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, terminal: Terminal) -> Context:
+        """Build the context that the arguments describe.
+
+        Raises:
+            ConfigError: ``mlops.yaml`` is wrong, or not in a git repository.
+        """
+        path: Path = args.config
+        config = load(path)
+        folder = path.resolve().parent
+        try:
+            repository = Path(text(folder, "rev-parse", "--show-toplevel"))
+        except GitError:
+            raise ConfigError(
+                f"{folder} is not in a git repository",
+                remedy="Run `git init` and commit your files: the ledger lives in git.",
+            ) from None
+        actor = getattr(args, "by", None) or _user(repository)
+        home = Home.find(repository)
+        return cls(
+            config=config, folder=folder, repository=repository, home=home, terminal=terminal,
+            actor=actor,
+        )  # fmt: skip
+
+    def value(self, raw: str, key: str) -> str:
+        """Resolve ``${VAR}`` in a value of the configuration."""
+        return expand(raw, os.environ, key=key)
+
+    def path(self, raw: str, key: str) -> Path:
+        """Resolve a path of the configuration, relative to ``mlops.yaml``."""
+        return self.folder / self.value(raw, key)
+
+    @property
+    def head(self) -> str:
+        """The commit that is checked out.
+
+        Raises:
+            ConfigError: there is no commit yet.
+        """
+        try:
+            return text(self.repository, "rev-parse", "HEAD")
+        except GitError:
+            raise ConfigError(
+                "the repository has no commit", remedy="Commit your files first."
+            ) from None
+
+    @property
+    def bundle(self) -> Path:
+        """Where the candidate of the checked-out commit is built."""
+        return self.home.bundle(self.head)
+
+    def ledger(self) -> Ledger:
+        """Return the model's ledger: at the remote ``origin`` if there is one, else in this repository."""
+        from tidegate.adapters.ledger.git import GitLedger
+        from tidegate.book import Ledger
+        from tidegate.render.ledger import page
+
+        remotes = text(self.repository, "remote").split()
+        remote = os.environ.get("TIDEGATE_REMOTE") or ("origin" if "origin" in remotes else None)
+        name = self.config.model.name
+        store = GitLedger(self.repository, f"{BRANCH}/{name}", remote=remote)
+        return Ledger(store, lambda state, chain: page(name, state, chain))
+
+    def registry(self) -> Registry:
+        """Return the registry: the configured MLflow server, or the embedded SQLite store."""
+        from tidegate.adapters.registry.mlflow import MlflowRegistry
+
+        if self.config.registry.uri:
+            return MlflowRegistry(self.value(self.config.registry.uri, "registry.uri"))
+        folder = self.home.registry
+        folder.mkdir(parents=True, exist_ok=True)
+        return MlflowRegistry(f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder / "artifacts")
+
+    def target(self) -> LocalTarget:
+        """Return the endpoint."""
+        from tidegate.adapters.target.local import LocalTarget
+
+        local = self.config.release.local
+        return LocalTarget(self._endpoint, port=local.port, timeout=local.timeout)
+
+    @property
+    def _endpoint(self) -> Path:
+        return self.home.endpoint(self.config.release.endpoint)
+
+    def world(self) -> World:
+        """Return everything that a pass touches."""
+        from tidegate.adapters.metrics.local import LocalMetrics
+        from tidegate.perform import World
+
+        labels = self.config.release.canary.labels.source
+        return World(
+            name=self.config.model.name,
+            ledger=self.ledger(),
+            target=self.target(),
+            metrics=LocalMetrics(self._endpoint),
+            registry=self.registry(),
+            home=self.home,
+            task=self.config.model.task,
+            labels=self.path(labels, "release.canary.labels.from") if labels else None,
+            serve=self.config.predict.serve,
+            tell=self.terminal.progress,
+        )
+
+
+def _user(repository: Path) -> str:
+    try:
+        return text(repository, "config", "user.name")
+    except (GitError, OutsideError):
+        return os.environ.get("USER") or "somebody"

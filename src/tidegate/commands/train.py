@@ -1,0 +1,154 @@
+"""``tidegate train``: the user's checks, the user's training command, one model in a bundle."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from tidegate import run_record
+from tidegate.commands.context import Context, add_config, add_json
+from tidegate.digests import file_digest, folder_digest, recipe_digest
+from tidegate.errors import Exit, NotJudgedError
+from tidegate.git import text
+from tidegate.home import MODEL
+from tidegate.process import run_command
+from tidegate.run_record import RunRecord
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from tidegate.adapters.tracking.mlflow import Logged
+    from tidegate.terminal import Terminal
+
+SUMMARY = "run your checks and your training command, and keep the one model it made"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    add_config(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
+    """Train the checked-out commit."""
+    context = Context.of(args, terminal)
+    record = train(context)
+    terminal.emit({"bundle": str(context.bundle), "model": record.model_digest,
+                   "seconds": round(record.duration, 1), "metrics": dict(record.metrics)})  # fmt: skip
+    terminal.say(
+        f"trained {record.model_digest[:12]} in {record.duration:.1f} s "
+        f"({record.model_size_mb:.2f} MB) -> {context.bundle}"
+    )
+    return Exit.OK
+
+
+def train(context: Context) -> RunRecord:
+    """Run checks and training; leave a bundle, or nothing.
+
+    Raises:
+        NotJudgedError: a check or the training failed, or left no single model.
+    """
+    config = context.config
+    for check in config.checks:
+        context.terminal.progress(f"check: {check.run}")
+        run_command(check.run, what="a check", folder=context.folder, env={}, timeout=check.timeout)
+    work = context.bundle.with_name(f"{context.bundle.name}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        record = _train_in(context, work)
+        shutil.rmtree(context.bundle, ignore_errors=True)
+        (work / "bundle").rename(context.bundle)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return record
+
+
+def _train_in(context: Context, work: Path) -> RunRecord:
+    from tidegate.adapters.tracking.mlflow import open_run, read_run
+
+    config, started = context.config, time.time()
+    train_data = context.path(config.data.train, "data.train")
+    holdout = context.path(config.data.holdout, "data.holdout")
+    train_digest, holdout_digest = file_digest(train_data), file_digest(holdout)
+    opened = open_run(work / "tracking", template=context.home.root / "tracking" / "empty")
+    folder = work / "model"
+    folder.mkdir()
+    env = {
+        **opened.environment,
+        "TIDEGATE_MODEL_DIR": str(folder),
+        "TIDEGATE_TRAIN": str(train_data),
+    }
+    context.terminal.progress(f"train: {config.train.run}")
+    duration = run_command(
+        config.train.run, what="training", folder=context.folder, env=env,
+        timeout=config.train.timeout,
+    )  # fmt: skip
+    logged = read_run(opened)
+    bundle = work / "bundle"
+    bundle.mkdir()
+    shutil.copytree(_only_model(folder, logged), bundle / MODEL)
+    record = RunRecord(
+        commit=context.head,
+        dirty=bool(text(context.repository, "status", "--porcelain", "--untracked-files=no")),
+        recipe=recipe_of(context),
+        config_digest=config.digest,
+        rules_digest=config.rules_digest,
+        train_digest=train_digest,
+        holdout_digest=holdout_digest,
+        model_digest=folder_digest(bundle / MODEL),
+        model_size_mb=_size(bundle / MODEL) / 1e6,
+        params=logged.params,
+        metrics=logged.metrics,
+        environment=_environment(bundle / MODEL),
+        started_at=started,
+        duration=duration,
+    )
+    run_record.save(bundle, record)
+    return record
+
+
+def recipe_of(context: Context) -> str:
+    """Return the digest of what the checked-out commit would train."""
+    data = context.config.data
+    digests = [
+        file_digest(context.path(data.train, "data.train")),
+        file_digest(context.path(data.holdout, "data.holdout")),
+    ]
+    return recipe_digest(context.repository, context.folder, context.config.digest, digests)
+
+
+def _only_model(folder: Path, logged: Logged) -> Path:
+    """Return the folder of the one model that training left."""
+    folders = [*([folder] if any(folder.iterdir()) else []), *logged.models]
+    if not folders:
+        raise NotJudgedError(
+            "training ended well but left no model",
+            remedy="Log it with two lines (`import mlflow`, `mlflow.sklearn.log_model(model, "
+            'name="model")`), or save a model folder at $TIDEGATE_MODEL_DIR.',
+        )
+    if len(folders) > 1:
+        raise NotJudgedError(
+            f"training left {len(folders)} models, and only one can be judged",
+            remedy="Log one model (with autologging on, do not log it again), or save just one "
+            "at $TIDEGATE_MODEL_DIR.",
+        )
+    return folders[0]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _environment(model: Path) -> dict[str, str]:
+    requirements = model / "requirements.txt"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": str(os.cpu_count()),
+        **({"requirements": requirements.read_text()} if requirements.is_file() else {}),
+    }

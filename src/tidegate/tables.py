@@ -1,0 +1,47 @@
+"""Reading the user's data files: Parquet or CSV, as Arrow tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tidegate.errors import ConfigError
+from tidegate.problems import near
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table, or only some of its columns.
+
+    Raises:
+        ConfigError: no such file, not Parquet or CSV, truncated, or without a column asked for.
+    """
+    try:
+        table = _read(path, columns)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file", remedy="Check data: in mlops.yaml.") from None
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{path}: not a readable Parquet or CSV file: {error}") from None
+    missing = [name for name in columns or () if name not in table.column_names]
+    if missing:
+        raise ConfigError(
+            f"{path}: no column {missing[0]!r}; its columns are {', '.join(table.column_names)}",
+            remedy=near(missing[0], table.column_names) or "Check data: in mlops.yaml.",
+        )
+    return table
+
+
+def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    if path.suffix.lower() == ".csv":
+        from pyarrow import csv
+
+        return csv.read_csv(path)
+    # ParquetFile, not read_table: the latter's first call loads the whole dataset layer.
+    with pq.ParquetFile(path) as file:
+        known = set(file.schema_arrow.names)
+        return file.read(columns=[c for c in columns if c in known] if columns else None)
