@@ -128,7 +128,7 @@ def load(model_dir: Path, task: Task) -> Scorer:
 
 
 def _load_pyfunc(model_dir: Path) -> Any:
-    import mlflow.pyfunc  # noqa: PLC0415 (costs two seconds; only who scores pays for it)
+    import mlflow.pyfunc
 
     # MLflow warns on stderr about every package whose version moved a little; the parity check
     # judges what that does to the predictions, so the noise is dropped.

@@ -1,0 +1,64 @@
+"""Ask one variant's server directly: past the router, its counts and its log."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from tidegate.endpoint import envoy
+from tidegate.errors import NotJudgedError, OutsideError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tidegate.endpoint.layout import Folder
+
+
+def ask(folder: Folder, version: str, rows: pa.Table) -> npt.NDArray[np.float64]:
+    """Return one prediction per row.
+
+    Raises:
+        OutsideError: the server does not answer within a minute.
+        NotJudgedError: the model cannot answer these rows.
+    """
+    name = folder.socket(version)
+    body = json.dumps({"inputs": _columns(rows)}).encode()
+    try:
+        status, answer = envoy.over_socket(folder, name, "POST", "/ask", body=body, timeout=60.0)
+    except OSError as error:
+        raise OutsideError(
+            f"The server of version {version} does not answer: {error}",
+            remedy=f"See {folder.server_log(version)}.",
+        ) from error
+    if status != 200:
+        raise NotJudgedError(
+            f"Version {version} cannot answer: {answer.decode(errors='replace')[:400]}",
+            remedy=f"See {folder.server_log(version)}.",
+        )
+    values = np.asarray(json.loads(answer)["predictions"], dtype=np.float64)
+    if values.shape != (rows.num_rows,):
+        raise NotJudgedError(
+            f"Version {version} answered {rows.num_rows} rows with {values.size} predictions."
+        )
+    return values
+
+
+def _columns(rows: pa.Table) -> dict[str, list[Any]]:
+    """Return the rows as JSON can carry them: times as ISO text, decimals as numbers."""
+    columns: dict[str, list[Any]] = {}
+    for name in rows.column_names:
+        column = rows.column(name)
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            column = column.cast(kind.value_type)
+        elif pa.types.is_temporal(kind):
+            column = column.cast(pa.string())
+        elif pa.types.is_decimal(kind):
+            column = column.cast(pa.float64())
+        values = column.to_pylist()
+        # NaN has no JSON; the scorer reads null and NaN alike.
+        columns[name] = [None if v != v else v for v in values]  # noqa: PLR0124
+    return columns
