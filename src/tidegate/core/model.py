@@ -85,6 +85,8 @@ class Cause(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # a probability outside [0, 1]
     CONSTANT = "constant"  # every prediction is the same
     ONE_CLASS = "one_class"
+    MISSING_COLUMN = "missing_column"  # a slice rule names a column that the table has not
+    NO_MARGIN = "no_margin"  # absolute limits only: nothing compares with the champion
     NO_CHAMPION = "no_champion"  # margin rule on a first release: nothing to compare with
     NO_ANCHOR = "no_anchor"  # creep not checked
     SAME_MODEL = "same_model"  # candidate and champion are one object
@@ -130,6 +132,7 @@ class Finding:
     margin: Margin | None = None
     p_harm: float | None = None  # slices: Holm-adjusted p-value for "harmed beyond the margin"
     rows_needed: int | None = None  # inconclusive: about how many rows would settle it
+    minimum: int | None = None  # too few rows: how many are demanded, of each class if of a class
     column: str | None = None  # the column a data check looked at
     decides: bool = True  # False: reported, cannot change the verdict's outcome
 

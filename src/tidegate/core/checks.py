@@ -1,0 +1,136 @@
+"""Data checks: what must hold of a predictions table before its numbers mean anything.
+
+Only failures become findings. A check that holds decides nothing, so that data checks alone never
+make a pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate.core.metrics.table import find, is_system
+from tidegate.core.model import Cause, Finding, Kind, Level, Outcome, Task
+from tidegate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tidegate.core.config import Gate
+    from tidegate.core.metrics.estimate import Floats
+    from tidegate.core.model import Digests
+    from tidegate.core.table import Predictions
+
+DATA = "data"  # what a data check's finding carries in place of a metric
+
+
+def check(
+    cause: Cause,
+    n: int,
+    *,
+    column: str | None = None,
+    outcome: Outcome = Outcome.ERROR,
+    decides: bool = True,
+) -> Finding:
+    """Return a data check's finding; ``n`` is how many rows it is about."""
+    return Finding(
+        metric=DATA,
+        kind=Kind.CHECK,
+        level=Level.DATA,
+        outcome=outcome,
+        cause=cause,
+        n=n,
+        column=column,
+        decides=decides,
+    )
+
+
+def unusable(table: Predictions, task: Task) -> list[Finding]:
+    """Return why no metric can be computed from this table at all; empty when they can.
+
+    Raises:
+        ConfigError: the task needs a truth and the table has none.
+    """
+    if task is not Task.GENERIC and table.y_true is None:
+        raise ConfigError(
+            f"task {task} needs the truth, and the table has no y_true",
+            remedy="Add the column y_true, or use task: generic for per-row scores.",
+        )
+    if table.n == 0:
+        return [check(Cause.TOO_FEW_ROWS, 0)]
+    findings = []
+    for name, values in table.columns():
+        if name == "y_true" and task is Task.GENERIC:
+            continue
+        if bad := _count(~np.isfinite(values)):
+            findings.append(check(Cause.NOT_A_NUMBER, bad, column=name))
+        elif task is Task.BINARY and (bad := _outside(name, values)):
+            findings.append(check(Cause.OUT_OF_RANGE, bad, column=name))
+    return findings
+
+
+def _outside(name: str, values: Floats) -> int:
+    if name == "y_true":
+        return _count((values != 0.0) & (values != 1.0))
+    return _count((values < 0.0) | (values > 1.0))
+
+
+def _count(claims: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+    return int(np.count_nonzero(claims))
+
+
+def meaningless(
+    table: Predictions, gate: Gate, task: Task, digests: Digests, *, first_release: bool
+) -> Iterator[Finding]:
+    """Yield why this comparison must not pass although its numbers can be computed."""
+    n = table.n
+    if task is Task.BINARY and table.y_true is not None and np.ptp(table.y_true) == 0:
+        yield check(Cause.ONE_CLASS, n, column="y_true")
+    if _ranked(gate, task) and np.ptp(table.candidate) == 0:
+        yield check(Cause.CONSTANT, n, column="candidate")
+    if table.champion is None and not first_release:
+        yield check(Cause.NO_CHAMPION, n, column="champion")
+    if _same_model(table, digests):
+        yield check(Cause.SAME_MODEL, n, column="champion")
+    if table.anchor is None and not first_release:
+        yield check(
+            Cause.NO_ANCHOR, n, column="anchor", outcome=Outcome.INCONCLUSIVE, decides=False
+        )
+    if table.champion is not None and all(rule.margin is None for rule in gate.rules):
+        yield check(Cause.NO_MARGIN, n, outcome=Outcome.INCONCLUSIVE, decides=False)
+    for name in dict.fromkeys(name for rule in gate.slices for name in rule.by):
+        yield from _slice_column(table, name)
+
+
+def _slice_column(table: Predictions, name: str) -> Iterator[Finding]:
+    if name not in table.slices:
+        yield check(Cause.MISSING_COLUMN, table.n, column=name)
+        return
+    categories, codes = table.slices[name]
+    present = np.bincount(codes[codes >= 0], minlength=len(categories))
+    if len(present) == 0:
+        yield check(Cause.EMPTY_SLICE, 0, column=name)
+    for category in np.flatnonzero(present == 0).tolist():
+        yield check(Cause.EMPTY_SLICE, 0, column=f"{name}={categories[category]}")
+
+
+def _ranked(gate: Gate, task: Task) -> bool:
+    names = {rule.metric for rule in gate.rules} | {rule.metric for rule in gate.slices}
+    return any(find(name, task).ranking for name in names if not is_system(name))
+
+
+def _same_model(table: Predictions, digests: Digests) -> bool:
+    """Whether champion and candidate are one model, as far as anybody can tell.
+
+    One array for both is a mistake whatever else is known. Then by digest; without, equal continuous predictions on every row mean
+    one model under two names; equal 0/1 marks may well come from two.
+    """
+    if table.champion is None:
+        return False
+    if table.champion is table.candidate:
+        return True
+    if digests.candidate is not None and digests.champion is not None:
+        return digests.candidate == digests.champion
+    marks = ((table.candidate == 0.0) | (table.candidate == 1.0)).all()
+    return not marks and np.array_equal(table.candidate, table.champion)
