@@ -1,0 +1,100 @@
+"""``tidegate gate``: judge a ready-made table of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidegate.core.config import Gate, Rule
+from tidegate.core.model import Digests, Margin, Outcome, Task
+from tidegate.errors import Exit
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tidegate.core.table import Predictions
+    from tidegate.terminal import Terminal
+
+SUMMARY = "compare two models on a table of predictions: pass, inconclusive, reject or error"
+_DEFAULT_FILE = Path("mlops.yaml")
+_EXIT = {
+    Outcome.PASS: Exit.OK,
+    Outcome.INCONCLUSIVE: Exit.INCONCLUSIVE,
+    Outcome.REJECT: Exit.REJECTED,
+    Outcome.ERROR: Exit.NOT_JUDGED,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own options; ``--json`` belongs to every command."""
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="Parquet or CSV with id, y_true, candidate, champion (none on a first release), "
+        "optionally anchor, and any columns to slice by",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="mlops.yaml with the rules (default: ./mlops.yaml; without one, default rules for "
+        "the task that y_true suggests)",
+    )
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
+    """Judge, report, and return the verdict as an exit code: 0, 1 (reject), 5 or 6 (error).
+
+    Raises:
+        ConfigError: the file of predictions or of rules is not what it must be.
+    """
+    # Here and not above: `tidegate --help` should not load numpy, nor a gate without a file of
+    # rules the schema validator.
+    from tidegate.core.gate import judge
+    from tidegate.predictions import infer_task, read
+    from tidegate.render.verdict import document, text
+
+    path: Path | None = args.config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
+    notes: list[str] = []
+    if path is None:
+        table = read(args.predictions)
+        task = infer_task(table)
+        gate, digest = default_rules(task, table), None
+        notes.append(f"no mlops.yaml: default rules for {task}")
+    else:
+        from tidegate.load import load
+
+        config = load(path)
+        task, gate, digest = config.model.task, config.gate, config.rules_digest
+        by = dict.fromkeys(name for rule in gate.slices for name in rule.by)
+        table = read(args.predictions, task=task, by=list(by))
+    verdict = judge(
+        table,
+        gate,
+        task=task,
+        digests=Digests(rules=digest),
+        first_release=table.champion is None,
+    )
+    terminal.emit(document(verdict, notes))
+    terminal.say(text(verdict, notes))
+    return _EXIT[verdict.outcome]
+
+
+def default_rules(task: Task, table: Predictions) -> Gate:
+    """Return the rules that apply without an ``mlops.yaml``: one margin on the usual metric.
+
+    Binary: ``roc_auc`` within 0.005 of the champion's, or ``accuracy`` within 0.005 when the
+    candidate's or the champion's predictions are all 0 or 1. Regression: ``rmse`` at most 1 %
+    higher. Generic: ``mean`` at most 1 % lower. Confidence 95 %.
+    """
+    if task is Task.REGRESSION:
+        rule = Rule(metric="rmse", margin=Margin(value=0.01, relative=True))
+    elif task is Task.GENERIC:
+        rule = Rule(metric="mean", margin=Margin(value=0.01, relative=True))
+    else:
+        models = [m for m in (table.candidate, table.champion) if m is not None]
+        decisions = any(((m == 0.0) | (m == 1.0)).all() for m in models)
+        rule = Rule(metric="accuracy" if decisions else "roc_auc", margin=Margin(value=0.005))
+    return Gate(rules=(rule,))

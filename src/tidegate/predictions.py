@@ -1,0 +1,261 @@
+"""Reading a predictions table: one row per holdout row, one column per model.
+
+What is wrong with the *file* (a missing column, text where numbers belong, a duplicate id, a row
+without its truth) is the caller's mistake and a :class:`ConfigError`, exit 2. What is wrong with a
+*model's answers* (NaN, a probability of 1.2, one class only) is for the gate to say: a verdict
+``error``, exit 6. A missing prediction is an answer that failed, so it is read as NaN.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tidegate.core.model import Task
+from tidegate.core.table import Predictions, SliceColumn
+from tidegate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tidegate.core.metrics.estimate import Floats
+
+ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR = "id", "y_true", "candidate", "champion", "anchor"
+MISSING = "(missing)"  # the group of the rows that have no value in a slice column
+MOST_GROUPS = 1000
+_NULLS = ["", "NaN", "nan", "null", "NULL", "None"]  # not "NA": North America, Namibia
+_LAYOUT = "Columns: id, y_true, candidate, champion, optionally anchor, and any to slice by."
+
+
+def read(path: Path, *, task: Task | None = None, by: Sequence[str] = ()) -> Predictions:
+    """Read a table of predictions from Parquet or CSV.
+
+    Args:
+        path: the file; Parquet is known by its first bytes, CSV by its suffix.
+        task: decides whether ``y_true`` must be there; None: it is read where it is.
+        by: the slice columns to read.
+
+    Returns:
+        The table; ``champion`` and ``anchor`` are None where the columns are absent.
+
+    Raises:
+        ConfigError: file, column, what is there, what was expected and how to get it.
+    """
+    table = _open(path, by)
+    names = table.column_names
+    truth = _truth(path, table, task)
+    return Predictions(
+        ids=_ids(path, _column(path, table, ID)),
+        y_true=truth,
+        candidate=_numbers(path, _column(path, table, CANDIDATE), CANDIDATE),
+        champion=_numbers(path, table.column(CHAMPION), CHAMPION) if CHAMPION in names else None,
+        anchor=_numbers(path, table.column(ANCHOR), ANCHOR) if ANCHOR in names else None,
+        slices={name: _slices(path, _column(path, table, name), name) for name in by},
+    )
+
+
+def infer_task(table: Predictions) -> Task:
+    """Return the task that a table's truth suggests: generic without one, binary for 0 and 1."""
+    if table.y_true is None:
+        return Task.GENERIC
+    zero_one = ((table.y_true == 0.0) | (table.y_true == 1.0)).all()
+    return Task.BINARY if zero_one else Task.REGRESSION
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def _open(path: Path, by: Sequence[str]) -> Any:
+    try:
+        with path.open("rb") as stream:
+            parquet = stream.read(4) == b"PAR1"
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", remedy="Name a Parquet or CSV file of predictions."
+        ) from None
+    wanted = dict.fromkeys([ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR, *by])
+    if parquet:
+        table = _parquet(path, list(wanted))
+    elif path.suffix.lower() in {".csv", ".txt"}:
+        table = _csv(path, by)
+    else:
+        raise ConfigError(
+            f"{path}: neither Parquet (it does not begin with PAR1) nor a .csv file",
+            remedy="Write it with to_parquet(), or name a CSV file *.csv.",
+        )
+    if table.num_rows == 0:
+        raise ConfigError(
+            f"{path}: 0 rows", remedy="A gate needs at least 50 rows to say anything."
+        )
+    return table
+
+
+def _parquet(path: Path, wanted: list[str]) -> Any:
+    # ParquetFile, not read_table: that one loads the dataset layer first, 0.27 s.
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            _refuse_repeated(path, names, wanted)
+            return file.read(columns=[name for name in wanted if name in names])
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(
+            f"{path}: not a readable Parquet file: {_first_line(error)}",
+            remedy="The file is cut short or damaged; write it again.",
+        ) from None
+
+
+def _csv(path: Path, by: Sequence[str]) -> Any:
+    # Only here: a reader of Parquet should not pay for it.
+    import pyarrow.csv as pa_csv
+
+    # Ids and slices as text: 007 is not 7.
+    types = dict.fromkeys((ID, *by), pa.string())
+    options = pa_csv.ConvertOptions(
+        column_types=types, null_values=_NULLS, strings_can_be_null=True
+    )
+    try:
+        table = pa_csv.read_csv(path, convert_options=options)
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(
+            f"{path}: not a readable CSV file: {_first_line(error)}",
+            remedy="Expected a header line, commas, and as many fields in every line.",
+        ) from None
+    _refuse_repeated(path, table.column_names, [*types, TRUTH, CANDIDATE, CHAMPION, ANCHOR])
+    return table
+
+
+def _refuse_repeated(path: Path, names: list[str], wanted: list[str]) -> None:
+    for name in wanted:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"{path}: column {name!r} occurs {names.count(name)} times",
+                remedy="Keep one of them.",
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+# --- columns --------------------------------------------------------------------------------
+
+
+def _column(path: Path, table: Any, name: str) -> Any:
+    if name in table.column_names:
+        return table.column(name)
+    raise ConfigError(
+        f"{path}: no column {name!r}; it has {', '.join(table.column_names) or 'none that count'}",
+        remedy=_LAYOUT,
+    )
+
+
+def _truth(path: Path, table: Any, task: Task | None) -> Floats | None:
+    if task is Task.GENERIC or (task is None and TRUTH not in table.column_names):
+        return None
+    truth = _numbers(path, _column(path, table, TRUTH), TRUTH)
+    if missing := int(np.isnan(truth).sum()):
+        first = int(np.flatnonzero(np.isnan(truth))[0]) + 1
+        raise ConfigError(
+            f"{path}: column 'y_true': {missing:,} of {len(truth):,} rows have no truth "
+            f"(the first is row {first:,}), expected one in every row",
+            remedy="Leave out the rows whose truth is not known yet.",
+        )
+    return truth
+
+
+def _numbers(path: Path, column: Any, name: str) -> Floats:
+    kind = column.type
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    if not numeric and not pa.types.is_boolean(kind):
+        row, value = _first_text(column)
+        raise ConfigError(
+            f"{path}: column {name!r}: got {kind} (row {row:,}: {value!r}), expected numbers",
+            remedy="Write probabilities, numbers or 0/1; not labels, lists or text.",
+        )
+    # Nulls become NaN; so do those among booleans, which arrive as objects.
+    values: Floats = column.to_numpy().astype(np.float64)
+    return values
+
+
+def _first_text(column: Any) -> tuple[int, object]:
+    """Return the first row (from 1) that holds no number, and its value."""
+    values = column.to_pylist()
+    for row, value in enumerate(values, 1):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return row, value
+    return 1, values[0]
+
+
+def _ids(path: Path, column: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    if column.null_count:
+        raise ConfigError(
+            f"{path}: column 'id': {column.null_count:,} of {len(column):,} rows have no id, "
+            "expected one in every row",
+            remedy="Ids pair the models row by row; give every row its own.",
+        )
+    ids: np.ndarray[Any, np.dtype[Any]] = column.to_numpy()
+    repeated = _repeated(ids)
+    if repeated is not None:
+        raise ConfigError(
+            f"{path}: column 'id': {repeated!r} occurs more than once, expected unique ids",
+            remedy="Ids pair the models row by row; drop the duplicates or use another column.",
+        )
+    return ids
+
+
+def _repeated(ids: np.ndarray[Any, np.dtype[Any]]) -> object:
+    """Return one id that occurs twice, or None."""
+    if ids.dtype != object:
+        if (ids[1:] > ids[:-1]).all():
+            return None
+        ordered = np.sort(ids)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        return twice[0].item() if len(twice) else None
+    listed = ids.tolist()
+    if len(set(listed)) == len(listed):
+        return None
+    seen: set[object] = set()
+    for value in listed:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
+def _slices(path: Path, column: Any, name: str) -> SliceColumn:
+    """Return the categories that occur and every row's code; rows without a value are a group."""
+    if pa.types.is_nested(column.type):
+        raise ConfigError(
+            f"{path}: column {name!r}: got {column.type}, expected one value per row to slice by",
+        )
+    encoded = column.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().chunk(0)
+    values = [_text(value) for value in encoded.dictionary.to_pylist()]
+    indices = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    present, codes = np.unique(indices, return_inverse=True)
+    if len(present) > MOST_GROUPS:
+        raise ConfigError(
+            f"{path}: column {name!r} has {len(present):,} different values, "
+            f"expected at most {MOST_GROUPS:,} groups to slice by",
+            remedy="Slice by a coarser column: bands instead of numbers, regions instead of ids.",
+        )
+    categories = [*values, MISSING]
+    return tuple(categories[code] for code in present.tolist()), codes
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return MISSING if value is None else str(value)

@@ -1,0 +1,312 @@
+"""A verdict in words and as JSON: the only place where its numbers become text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, assert_never
+
+from tidegate.core.model import Cause, Direction, Finding, Kind, Level, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tidegate.core.model import Margin, Verdict
+
+FORMAT = 1  # of verdict.json; grows by added keys only
+_MOST_SLICES = 12  # in the terminal; JSON has them all
+
+
+# --- numbers --------------------------------------------------------------------------------
+
+
+def number(value: float | None) -> str:
+    """Return a value with four significant digits, thousands with commas.
+
+    >>> number(0.912345), number(12345.6), number(None), number(20)
+    ('0.9123', '12,346', '-', '20')
+    """
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign and three significant digits.
+
+    >>> signed(0.00123456), signed(-12345.6), signed(0.0)
+    ('+0.00123', '-12,346', '+0')
+    """
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.3g}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage.
+
+    >>> percent(0.95), percent(0.005)
+    ('95%', '0.5%')
+    """
+    return f"{100 * share:.4g}%"
+
+
+def _margin(margin: Margin | None) -> str:
+    if margin is None:
+        return "-"
+    return percent(margin.value) if margin.relative else number(margin.value)
+
+
+# --- sentences ------------------------------------------------------------------------------
+
+
+def rule(finding: Finding) -> str:
+    """Return what was demanded.
+
+    >>> from tidegate.core.model import Margin
+    >>> rule(Finding(metric="roc_auc", kind=Kind.FLOOR, level=Level.HEADLINE, n=9, limit=0.75,
+    ...              outcome=Outcome.PASS, cause=Cause.SHOWN))
+    'roc_auc at least 0.75'
+    """
+    what = finding.metric
+    match finding.kind:
+        case Kind.CHECK:
+            return "usable data"
+        case Kind.FLOOR:
+            text = f"{what} at least {number(finding.limit)}"
+        case Kind.CEILING:
+            text = f"{what} at most {number(finding.limit)}"
+        case Kind.MARGIN | Kind.ANCHOR:
+            side = "above" if finding.direction is Direction.LOWER else "below"
+            text = f"{what} no more than {_margin(finding.margin)} {side} the {_reference(finding)}"
+        case _:
+            assert_never(finding.kind)
+    return f"{text} in {finding.slice}" if finding.slice else text
+
+
+def reason(finding: Finding, confidence: float) -> str:
+    """Return one sentence: what was found, with the numbers that decide it."""
+    if finding.kind is Kind.CHECK:
+        return _data_reason(finding)
+    where = f" in {finding.slice}" if finding.slice else ""
+    if (text := _no_answer(finding)) is not None:
+        return f"{finding.metric}{where}: {text}"
+    if finding.kind in (Kind.FLOOR, Kind.CEILING):
+        return f"{finding.metric}{where}: {_absolute_reason(finding, confidence)}"
+    return f"{finding.metric}{where}: {_margin_reason(finding, confidence)}"
+
+
+def _reference(finding: Finding) -> str:
+    return "anchor" if finding.kind is Kind.ANCHOR else "champion"
+
+
+def _data_reason(finding: Finding) -> str:
+    column, n = finding.column, f"{finding.n:,}"
+    allowed = "0 and 1" if column == "y_true" else "[0, 1]"
+    sentences = {
+        Cause.TOO_FEW_ROWS: "the table has no rows",
+        Cause.NOT_A_NUMBER: f"column {column}: {n} rows are missing, NaN or infinite",
+        Cause.OUT_OF_RANGE: f"column {column}: {n} rows are outside {allowed}",
+        Cause.CONSTANT: f"column {column}: all {n} predictions are the same, so they rank nothing",
+        Cause.ONE_CLASS: f"column {column}: all {n} rows are of one class",
+        Cause.NO_CHAMPION: "the table has no champion column, but this is not a first release",
+        Cause.SAME_MODEL: "candidate and champion are the same model; there is nothing to compare",
+        Cause.NO_ANCHOR: "no anchor column: creep over many releases is not checked",
+        Cause.NO_MARGIN: "no rule has a margin: nothing compares the candidate with the champion",
+        Cause.MISSING_COLUMN: f"slices need the column {column}, and the table has none",
+        Cause.EMPTY_SLICE: f"slice {column}: no rows",
+        Cause.SKEWED: f"column {column} is filled in the holdout and empty in live requests",
+    }
+    return sentences.get(finding.cause, f"{finding.cause}: {column}")
+
+
+def _no_answer(finding: Finding) -> str | None:
+    """Return the sentence of a finding without a comparison; None when there is one."""
+    n, least = f"{finding.n:,}", f"{finding.minimum or 0:,}"
+    match finding.cause:
+        case Cause.TOO_FEW_ROWS if finding.level is Level.SYSTEM:
+            return f"{n} samples are too few for a bound on the quantile"
+        case Cause.TOO_FEW_ROWS:
+            return f"{n} rows are too few, at least {least} are needed"
+        case Cause.TOO_FEW_OF_A_CLASS:
+            more = f", about {finding.rows_needed:,} rows like these" if finding.rows_needed else ""
+            return f"fewer than {least} rows of one class among {n}; needed: {least} of each{more}"
+        case Cause.NO_CHAMPION:
+            return f"{number(finding.candidate)}, and no champion to compare with"
+        case Cause.MISSING_MEASUREMENT:
+            return "nobody measured it"
+        case Cause.NOT_A_NUMBER:
+            return "the measurement is empty, NaN or infinite"
+        case Cause.UNDEFINED:
+            return f"not defined well enough on these {n} rows to be compared"
+        case _:
+            return None
+
+
+def _absolute_reason(finding: Finding, confidence: float) -> str:
+    floor = finding.kind is Kind.FLOOR
+    value, limit = number(finding.candidate), number(finding.limit)
+    want = f"at least {limit}" if floor else f"at most {limit}"
+    bounds = f"{percent(confidence)} bounds {number(finding.lower)} to {number(finding.upper)}"
+    match finding.outcome:
+        case Outcome.PASS:
+            return f"{value} is {want} ({bounds})"
+        case Outcome.REJECT:
+            return f"{value} is not {want} ({bounds})"
+        case Outcome.INCONCLUSIVE | Outcome.ERROR:
+            return f"{value} is not shown to be {want} ({bounds}){_more_rows(finding)}"
+        case _:
+            assert_never(finding.outcome)
+
+
+def _margin_reason(finding: Finding, confidence: float) -> str:
+    against = f"{number(finding.candidate)} against the {_reference(finding)}'s {number(finding.champion)}"
+    interval = (
+        f"difference {signed(finding.difference)}, {percent(confidence)} bounds "
+        f"{signed(finding.lower)} to {signed(finding.upper)}, margin {_margin(finding.margin)}"
+    )
+    match finding.cause:
+        case Cause.SHOWN:
+            return f"{against}, shown not worse than the margin ({interval})"
+        case Cause.VIOLATED:
+            return f"{against}, shown worse than the margin ({interval})"
+        case Cause.HARMED:
+            p = f"{finding.p_harm:.2g}" if finding.p_harm is not None else "-"
+            return f"{against}, harm shown, p = {p} after Holm ({interval})"
+        case Cause.NOT_HARMED:
+            return f"{against}, harm neither shown nor excluded ({interval}){_more_rows(finding)}"
+        case _:
+            return f"{against}, not shown to keep the margin ({interval}){_more_rows(finding)}"
+
+
+def _more_rows(finding: Finding) -> str:
+    return f"; about {finding.rows_needed:,} rows would settle it" if finding.rows_needed else ""
+
+
+def summary(verdict: Verdict) -> str:
+    """Return the verdict's reason in one line: the first finding that decides, and how many more."""
+    deciding = [f for f in verdict.findings if f.decides and f.outcome is verdict.outcome]
+    if not deciding:
+        return "nothing was judged: no rule decides"
+    if verdict.outcome is Outcome.PASS:
+        rules = "the one rule is" if len(deciding) == 1 else f"all {len(deciding)} rules are"
+        return f"{rules} shown at {percent(verdict.confidence)} confidence on {verdict.n:,} rows"
+    first = reason(deciding[0], verdict.confidence)
+    more = len(deciding) - 1
+    return f"{first} (and {more} more)" if more else first
+
+
+# --- documents ------------------------------------------------------------------------------
+
+
+def document(verdict: Verdict, notes: Iterable[str] = ()) -> dict[str, Any]:
+    """Return ``verdict.json``: see schemas/verdict.schema.json. Holds no NaN and no infinity."""
+    return {
+        "format": FORMAT,
+        "outcome": str(verdict.outcome),
+        "reason": summary(verdict),
+        "confidence": verdict.confidence,
+        "n": verdict.n,
+        "first_release": verdict.first_release,
+        "holdout_uses": verdict.holdout_uses,
+        "digests": asdict(verdict.digests),
+        "notes": list(notes),
+        "findings": [_finding(finding, verdict.confidence) for finding in verdict.findings],
+    }
+
+
+def _finding(finding: Finding, confidence: float) -> dict[str, Any]:
+    margin = finding.margin
+    return {
+        "metric": finding.metric,
+        "slice": finding.slice,
+        "level": str(finding.level),
+        "kind": str(finding.kind),
+        "rule": rule(finding),
+        "outcome": str(finding.outcome),
+        "cause": str(finding.cause),
+        "reason": reason(finding, confidence),
+        "decides": finding.decides,
+        "n": finding.n,
+        "direction": str(finding.direction) if finding.direction else None,
+        "candidate": _json(finding.candidate),
+        "champion": _json(finding.champion),
+        "difference": _json(finding.difference),
+        "lower": _json(finding.lower),
+        "upper": _json(finding.upper),
+        "limit": _json(finding.limit),
+        "margin": margin.value if margin else None,
+        "margin_relative": margin.relative if margin else False,
+        "p_harm": _json(finding.p_harm),
+        "rows_needed": finding.rows_needed,
+        "minimum": finding.minimum,
+        "column": finding.column,
+    }
+
+
+def _json(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+_BADGE = {
+    Outcome.PASS: "pass",
+    Outcome.INCONCLUSIVE: "?",
+    Outcome.REJECT: "REJECT",
+    Outcome.ERROR: "ERROR",
+}
+_HEAD = ("", "rule", "candidate", "reference", "difference", "bounds", "rows")
+
+
+def text(verdict: Verdict, notes: Iterable[str] = ()) -> str:
+    """Return the verdict for a terminal: one line first, then a table, then what is not good."""
+    lines = [f"{str(verdict.outcome).upper()}: {summary(verdict)}", *notes]
+    shown, left = _shown(verdict.findings)
+    rows = [_row(finding) for finding in shown if finding.kind is not Kind.CHECK]
+    if rows:
+        lines += ["", *_aligned([_HEAD, *rows])]
+    if left:
+        lines.append(f"and {left} slices more, none of them shown harmed; --json has them all")
+    asides = [
+        f"{'' if f.decides else 'note: '}{reason(f, verdict.confidence)}"
+        for f in shown
+        if f.outcome is not Outcome.PASS and (f.decides or f.kind is Kind.CHECK)
+    ]
+    return "\n".join([*lines, *([""] if asides else []), *asides])
+
+
+def _shown(findings: Sequence[Finding]) -> tuple[list[Finding], int]:
+    """Return the findings to print, and how many unharmed slices are left out."""
+    slices = [f for f in findings if f.level is Level.SLICE]
+    slices.sort(key=lambda f: (not f.decides, 1.0 if f.p_harm is None else f.p_harm))
+    harmed = sum(f.decides for f in slices)
+    kept = {id(f) for f in slices[: max(_MOST_SLICES, harmed)]}
+    shown = [f for f in findings if f.level is not Level.SLICE or id(f) in kept]
+    return shown, len(findings) - len(shown)
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    bounds = "-"
+    if finding.lower is not None or finding.upper is not None:
+        of = number if finding.kind in (Kind.FLOOR, Kind.CEILING) else signed
+        bounds = f"{of(finding.lower)} to {of(finding.upper)}"
+    badge = _BADGE[finding.outcome] if finding.decides else f"({_BADGE[finding.outcome]})"
+    return (
+        badge,
+        rule(finding),
+        number(finding.candidate),
+        number(finding.champion),
+        signed(finding.difference),
+        bounds,
+        f"{finding.n:,}",
+    )
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
