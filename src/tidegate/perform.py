@@ -174,8 +174,8 @@ def _perform(
             world.target.route(traffic, generation=generation)
         case Remove(version=version):
             world.target.remove(version, generation=book.state.seq)
-        case Publish(champion=champion, challenger=challenger):
-            _publish(world, book, champion, challenger)
+        case Publish(published=published):
+            _publish(world, book, published)
         case Wait():
             raise AssertionError("a wait is not performed")
 
@@ -211,9 +211,9 @@ def _parity(world: World, book: Book, rollout: str, model: VersionRef) -> Parity
     )
 
 
-def _publish(world: World, book: Book, champion: str | None, challenger: str | None) -> None:
+def _publish(world: World, book: Book, published: Published) -> None:
     """Publish the aliases; a head that is not in our chain means that the ledger was rewritten."""
-    aliases = {"champion": champion, "challenger": challenger}
+    aliases = {"champion": published.champion, "challenger": published.challenger}
     head = world.registry.publish(world.name, aliases, book.chain[-1].hash)
     if head is not None and all(event.hash != head for event in book.chain):
         raise OutsideError(
@@ -223,5 +223,4 @@ def _publish(world: World, book: Book, champion: str | None, challenger: str | N
     for past in book.state.past[-1:]:
         tags = {"tidegate.rollout": past.id, "tidegate.outcome": str(past.phase)}
         world.registry.annotate(world.name, past.model.version, tags)
-    published = Published(champion=champion, challenger=challenger)
     world.ledger.append(book, published, at=world.clock(), actor=world.actor)

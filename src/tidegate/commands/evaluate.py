@@ -14,7 +14,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +52,7 @@ class Evaluation:
     champion_version: str | None
     anchor: str | None
     holdout: str
-    measurements: Mapping[str, Mapping[str, float]]
+    measurements: Mapping[str, Mapping[str, Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,9 +90,11 @@ def evaluate(context: Context) -> Evaluation:
         answers, latency = _score_all(context, inputs, models, Path(folder))
     _write_predictions(context, rows, answers)
     bundles.save_parity(bundle, inputs, answers["candidate"])
-    measurements = {_SIZE: {role: _megabytes(path) for role, path in models.items()}}
+    measurements: dict[str, dict[str, Any]] = {
+        _SIZE: {role: _megabytes(path) for role, path in models.items()}
+    }
     if latency:
-        measurements[_LATENCY] = latency
+        measurements[_LATENCY] = dict(latency)
     done = Evaluation(
         candidate=record.model_digest,
         champion=state.champion.digest if state.champion else None,
@@ -164,7 +166,7 @@ def _registered(context: Context, versions: Mapping[str, VersionRef | None]) -> 
 
 def _score_all(
     context: Context, inputs: pa.Table, models: Mapping[str, Path], folder: Path
-) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, float]]:
+) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, list[float]]]:
     """Score all models side by side, or one by one when their latency is measured."""
     pq.write_table(inputs, folder / "input.parquet")
     timed = any(rule.metric == _LATENCY for rule in context.config.gate.rules)

@@ -26,7 +26,7 @@ _EXIT = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options; ``--json`` belongs to every command."""
+    """Describe the command line."""
     parser.add_argument(
         "--predictions",
         type=Path,
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mlops.yaml with the rules (default: ./mlops.yaml; without one, default rules for "
         "the task that y_true suggests)",
     )
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:

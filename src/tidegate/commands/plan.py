@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("labelled", "answers that get a label (default 100%%)"),
     ):
         parser.add_argument(f"--{name}", metavar="N%", help=what)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
 def run(args: argparse.Namespace, terminal: Terminal, observed: Traffic | None = None) -> Exit:

@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the canary's policy from here (default: ./mlops.yaml if it exists, "
         "else the shipped policy)",
     )
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
@@ -93,7 +94,7 @@ def policy(config: Path | None) -> Canary:
     path = config or Path("mlops.yaml")
     if config is None and not path.exists():
         return Canary()
-    from tidegate.load import load  # noqa: PLC0415 (the schema validator is not needed otherwise)
+    from tidegate.load import load
 
     return load(path).release.canary
 

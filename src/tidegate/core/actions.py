@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from tidegate.core.canary import Decision
     from tidegate.core.endpoint import Endpoint, Traffic
-    from tidegate.core.events import Payload
+    from tidegate.core.events import Payload, Published
     from tidegate.core.evidence import Series
     from tidegate.core.model import VersionRef
 
@@ -57,8 +57,7 @@ class Remove:
 class Publish:
     """Make the registry's aliases say what the ledger says, then write that down."""
 
-    champion: str | None
-    challenger: str | None
+    published: Published
 
 
 @dataclass(frozen=True, slots=True)

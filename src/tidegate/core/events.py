@@ -151,6 +151,7 @@ class Published:
 
     champion: str | None
     challenger: str | None
+    ended: str | None = None  # the newest ended rollout whose outcome was noted on its version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,7 @@ from tidegate.core.events import (
     Heartbeat,
     Mode,
     Phase,
+    Published,
     Refused,
     Routed,
     Routing,
@@ -88,9 +89,9 @@ def _published(state: State) -> Publish | None:
     challenger = None
     if rollout is not None and rollout.phase in (Phase.CHECKED, Phase.CANARY):
         challenger = rollout.model.version
-    if state.published == (champion, challenger):
-        return None
-    return Publish(champion, challenger)
+    ended = state.past[-1].id if state.past else None
+    wanted = Published(champion=champion, challenger=challenger, ended=ended)
+    return None if state.published == wanted else Publish(wanted)
 
 
 def _swept(endpoint: Endpoint, *keep: str) -> Remove | None:
@@ -120,6 +121,9 @@ def _same(actual: Traffic, wanted: Traffic) -> bool:
 def _pursue(state: State, rollout: Rollout, canary: Canary, seen: Observation) -> Action:
     if not rollout.applied:
         return _apply(rollout, seen.endpoint)
+    mine = (rollout.model, *((rollout.baseline,) if rollout.baseline else ()))
+    if left_over := _swept(seen.endpoint, *(model.version for model in mine)):
+        return left_over
     if rollout.phase in (Phase.REQUESTED, Phase.DEPLOYED, Phase.CHECKED):
         return _prepare(state, rollout, canary, seen)
     return _watch(state, rollout, canary, seen)
@@ -171,7 +175,7 @@ def _called_off(state: State, rollout: Rollout, canary: Canary) -> Action | None
         return _route(rollout, Phase.REVERTED, "human")
     if rollout.order is not None and rollout.phase is not Phase.REQUESTED:
         return _route(rollout, Phase.PROMOTED, "human", 1.0)
-    if state.queue and (canary.on_newer is OnNewer.SUPERSEDE or rollout.phase is Phase.REQUESTED):
+    if state.queue and canary.on_newer is OnNewer.SUPERSEDE:
         return _route(rollout, Phase.SUPERSEDED, "newer")
     if rollout.mode is Mode.CANARY:
         serving = rollout.baseline.digest if rollout.baseline else None

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from tidegate.core.model import VersionRef
 
 
+_UNPUBLISHED = Published(champion=None, challenger=None)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
     """One version's way to traffic. ``traffic`` is what the endpoint is meant to do."""
@@ -111,7 +114,7 @@ class State:
     hold: Hold | None = None
     pinned: bool = False  # a person decided: the machine only alerts until `resume`
     alert: Alerted | None = None
-    published: tuple[str | None, str | None] = (None, None)
+    published: Published = _UNPUBLISHED
     last_at: float = 0.0  # time of the newest event
     seq: int = 0
 
@@ -165,8 +168,8 @@ def _apply(state: State, event: Event) -> State:  # noqa: C901, PLR0911, PLR0912
         case Gap(tripped=tripped):
             again = {"applied": False, "generation": event.seq} if tripped else {}
             return _advance(state, step_at=event.at, **again)
-        case Published(champion=champion, challenger=challenger):
-            return replace(state, published=(champion, challenger))
+        case Published() as published:
+            return replace(state, published=published)
         case Ordered() as order:
             return replace(_advance(state, order=order), pinned=True)
         case Held(until=until, hands_off=hands_off, reason=reason):

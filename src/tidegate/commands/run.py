@@ -1,0 +1,127 @@
+"""``tidegate run``: what a push runs. Every step continues where an earlier run was cut off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate import run_record
+from tidegate.commands.context import Context, add_config, add_json
+from tidegate.commands.evaluate import evaluate, read_evaluation
+from tidegate.commands.judging import EXITS, judge_bundle, show
+from tidegate.commands.register import register
+from tidegate.commands.release import find_rollout, follow, request
+from tidegate.commands.train import recipe_of, train
+from tidegate.core.events import Phase
+from tidegate.core.model import Outcome
+from tidegate.errors import ConfigError, Exit, NotJudgedError, RefusedError
+from tidegate.git import text
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tidegate.core.state import State
+    from tidegate.run_record import RunRecord
+    from tidegate.terminal import Terminal
+
+SUMMARY = "what a push runs: check, train, evaluate, gate, register, release"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    add_config(parser)
+    add_json(parser)
+    parser.add_argument("--no-release", action="store_true", help="stop after the gate")
+    parser.add_argument("--no-wait", action="store_true", help="ask for the rollout and return")
+    parser.add_argument(
+        "--through-probation", action="store_true", help="tick until the probation is over, too"
+    )
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
+    """Take the checked-out commit from training to its decision."""
+    context = Context.of(args, terminal)
+    _check_clean(context)
+    state = context.ledger().read().state
+    if (done := _settled_before(context, state)) is not None:
+        return done
+    recipe = recipe_of(context)
+    if recipe in state.quarantined:
+        raise RefusedError(
+            "a model of this very recipe (code, configuration, data) was taken back",
+            remedy="Change something that matters. Only a person lifts a quarantine: "
+            "`tidegate release --retry VERSION --reason ...`.",
+        )
+    record = _trained(context, recipe)
+    if state.champion is not None and record.model_digest == state.champion.digest:
+        terminal.emit({"state": "nothing to do", "version": state.champion.version})
+        terminal.say(f"this is version {state.champion.version}, which serves: nothing to do")
+        return Exit.OK
+    outcome = _judged(context, state, record)
+    accepted = outcome is Outcome.PASS or record.model_digest in state.overridden
+    if not accepted or args.no_release:
+        return EXITS[outcome]
+    name = request(context, register(context))
+    assert name is not None
+    if args.no_wait:
+        terminal.progress(f"rollout {name} is asked for; `tidegate tick` does it")
+        return Exit.OK
+    return follow(context, name, through_probation=args.through_probation)
+
+
+def _check_clean(context: Context) -> None:
+    changed = text(context.repository, "status", "--porcelain", "--untracked-files=no")
+    if changed:
+        raise ConfigError(
+            f"files differ from the commit: {', '.join(line[3:] for line in changed.splitlines()[:3])}",
+            remedy="Commit them: what serves must be what a commit makes. "
+            "(`tidegate train` and `tidegate evaluate` also work on changed files.)",
+        )
+
+
+def _settled_before(context: Context, state: State) -> Exit | None:
+    """Return the exit code when this commit's rollout is known: repeat its end, or follow it."""
+    head = context.head
+    rollouts = (*((state.rollout,) if state.rollout else ()), *reversed(state.past))
+    mine = next((r for r in rollouts if r.model.commit == head), None)
+    if mine is None:
+        return None
+    if mine.phase is Phase.REVERTED:
+        raise RefusedError(
+            f"this commit's version {mine.model.version} was taken back",
+            remedy="Push a change, or retry it by hand: "
+            f"`tidegate release --retry {mine.model.version} --reason ...`.",
+        )
+    if mine.phase in (Phase.WITHDRAWN, Phase.REFUSED) and find_rollout(state, mine.id):
+        return None  # releasable again
+    context.terminal.progress(f"rollout {mine.id} of this commit goes on")
+    return follow(context, mine.id)
+
+
+def _trained(context: Context, recipe: str) -> RunRecord:
+    """Return the bundle's record; train only when this recipe has no bundle yet."""
+    try:
+        record = run_record.read(context.bundle)
+    except NotJudgedError:
+        return train(context)
+    if record.recipe != recipe or record.dirty:
+        return train(context)
+    context.terminal.progress("this recipe is trained already")
+    return record
+
+
+def _judged(context: Context, state: State, record: RunRecord) -> Outcome:
+    """Return the gate's outcome; judge only what has not been judged against this champion."""
+    serving = state.champion.digest if state.champion else None
+    known = state.verdicts.get(record.model_digest)
+    if known is not None and known.champion == serving:
+        context.terminal.progress(f"judged already: {known.outcome}")
+        return Outcome(known.outcome)
+    try:
+        stale = read_evaluation(context.bundle).champion != serving
+    except NotJudgedError:
+        stale = True
+    if stale:
+        evaluate(context)
+    verdict = judge_bundle(context)
+    show(context, verdict)
+    return verdict.outcome

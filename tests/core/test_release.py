@@ -1,0 +1,286 @@
+"""The release engine over fakes: what a rollout does, minute by minute."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.engine import POLICY, Engine
+from tidegate.core.events import Held, Ordered, Phase, Resumed
+from tidegate.core.release import GAP
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return Engine.make(tmp_path)
+
+
+def test_a_first_release_serves_everything_without_a_canary(engine: Engine) -> None:
+    first = engine.serving()
+    assert engine.state.champion == first
+    assert engine.state.anchor == first
+    assert engine.target.read().traffic() == {"1": 1.0}
+    assert engine.registry.alias == {"champion": "1"}
+
+
+def test_an_equal_candidate_climbs_every_step_and_is_promoted(engine: Engine) -> None:
+    engine.serving()
+    second = engine.version(2)
+    engine.request(second)
+    engine.run(200)
+    shares = [traffic.get("2", 0.0) for traffic in engine.target.routed]
+    assert shares == [0.0, 0.05, 0.5, 0.95, 1.0]
+    assert engine.state.champion == second
+    assert engine.state.past[-1].phase is Phase.PROMOTED
+    assert list(engine.target.variants) == ["2"]
+    assert engine.registry.alias == {"champion": "2"}
+    assert engine.registry.tags["2"]["tidegate.outcome"] == "promoted"
+
+
+def test_a_failing_candidate_is_taken_back_and_quarantined(engine: Engine) -> None:
+    first = engine.serving()
+    bad = engine.version(2)
+    engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.2, 0.0)}
+    engine.request(bad)
+    engine.run(30)
+    assert engine.state.champion == first
+    assert engine.state.past[-1].phase is Phase.REVERTED
+    assert engine.state.past[-1].cause == "harm"
+    assert {bad.digest, bad.recipe} <= engine.state.quarantined
+    assert engine.target.read().traffic() == {"1": 1.0}
+
+
+def test_harm_in_probation_goes_back_to_the_old_version(engine: Engine) -> None:
+    first = engine.serving()
+    engine.request(engine.version(2))
+    while engine.state.rollout is None or engine.state.rollout.phase is not Phase.PROBATION:
+        engine.tick(1)
+    assert engine.state.champion is not None
+    assert engine.state.champion.version == "2"
+    assert engine.target.read().traffic() == {"1": 0.05, "2": 0.95}
+    engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.3, 0.0)}
+    engine.run(25)
+    assert engine.state.champion == first
+    assert engine.state.past[-1].phase is Phase.REVERTED
+    assert [t.healthy for t in engine.state.tenures] == [True, False, True]
+
+
+def test_no_data_holds_and_then_expires(engine: Engine) -> None:
+    engine.serving()
+    engine.metrics.requests = 0
+    engine.request(engine.version(2), {**POLICY, "deadline": "1h"})
+    done = engine.run(30)
+    assert done.wait.cause == "no_data"
+    engine.run(45)
+    assert engine.state.past[-1].phase is Phase.WITHDRAWN
+    assert engine.state.past[-1].model.digest not in engine.state.quarantined
+
+
+def test_a_newer_candidate_supersedes_a_live_canary(engine: Engine) -> None:
+    engine.serving()
+    engine.request(engine.version(2))
+    engine.run(3)
+    engine.request(engine.version(3))
+    engine.run(3)
+    assert engine.state.past[-1].phase is Phase.SUPERSEDED
+    assert engine.target.variants.keys() == {"1", "3"}
+    assert engine.state.rollout is not None
+    assert engine.state.rollout.model.version == "3"
+
+
+def test_a_newer_candidate_ends_a_probation_cleanly(engine: Engine) -> None:
+    engine.serving()
+    engine.request(engine.version(2))
+    while engine.state.rollout is None or engine.state.rollout.phase is not Phase.PROBATION:
+        engine.tick(1)
+    third = engine.version(3)
+    engine.request(third)
+    engine.run(3)
+    assert engine.state.past[-1].phase is Phase.PROMOTED
+    assert engine.state.rollout is not None
+    assert engine.state.rollout.baseline is not None
+    assert engine.state.rollout.baseline.version == "2"
+
+
+def test_a_candidate_that_answers_differently_gets_no_traffic(engine: Engine) -> None:
+    engine.serving()
+    engine.target.answers = lambda version, rows: np.array([0.1, 0.5, 0.8])
+    engine.request(engine.version(2))
+    engine.tick()
+    assert engine.state.past[-1].phase is Phase.REFUSED
+    assert engine.state.past[-1].cause == "parity"
+    assert all("2" not in traffic for traffic in engine.target.routed)
+
+
+def test_a_variant_that_never_becomes_ready_is_refused(engine: Engine) -> None:
+    engine.serving()
+    engine.target.ready = False
+    engine.request(engine.version(2))
+    assert engine.tick().wait.cause == "starting"
+    engine.tick(11)
+    assert engine.state.past[-1].cause == "not_ready"
+
+
+def test_a_version_judged_against_another_champion_is_refused(engine: Engine) -> None:
+    engine.serving()
+    second, third = engine.version(2), engine.version(3)
+    queueing = {**POLICY, "on_newer": "queue"}
+    engine.request(second, queueing)
+    engine.request(third, queueing)
+    engine.run(200)
+    assert [(r.model.version, r.phase) for r in engine.state.past] == [
+        ("1", Phase.PROMOTED),
+        ("2", Phase.PROMOTED),
+        ("3", Phase.REFUSED),
+    ]
+
+
+def test_a_hold_forbids_the_start_and_resume_allows_it(engine: Engine) -> None:
+    engine.serving()
+    engine.append(Held(until=None, hands_off=False, reason="freeze"), human=True)
+    engine.request(engine.version(2))
+    assert engine.tick().wait.cause == "held"
+    engine.append(Resumed(reason="thaw"), human=True)
+    engine.tick()
+    assert engine.target.read().traffic()["2"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("hands_off", "ends"),
+    [(False, True), (True, False)],
+    ids=["hold-reverts", "hands-off-does-not"],
+)
+def test_evidence_reverts_under_a_hold_unless_hands_off(
+    engine: Engine, *, hands_off: bool, ends: bool
+) -> None:
+    engine.serving()
+    engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.2, 0.0)}
+    engine.request(engine.version(2))
+    engine.run(2)
+    engine.append(Held(until=None, hands_off=hands_off, reason="look"), human=True)
+    engine.run(30)
+    assert (engine.state.rollout is None) is ends
+
+
+@pytest.mark.parametrize(
+    ("verb", "phase", "serves"),
+    [("revert", Phase.REVERTED, "1"), ("promote", Phase.PROMOTED, "2")],
+)
+def test_a_person_decides_within_one_pass_and_pins(
+    engine: Engine, verb: str, phase: Phase, serves: str
+) -> None:
+    engine.serving()
+    engine.request(engine.version(2))
+    engine.run(4)
+    assert engine.state.rollout is not None
+    engine.append(Ordered(verb=verb, rollout=engine.state.rollout.id, reason="x"), human=True)
+    engine.tick()
+    assert engine.state.past[-1].phase is phase
+    assert engine.target.read().traffic() == {serves: 1.0}
+    assert engine.state.pinned
+    engine.request(engine.version(3))
+    assert engine.tick().wait.cause == "pinned"
+
+
+def test_traffic_lowered_from_outside_is_a_revert_and_never_raised_again(engine: Engine) -> None:
+    engine.serving()
+    engine.request(engine.version(2))
+    engine.run(4)
+    engine.target.route({"1": 1.0}, generation=engine.target.generation)
+    engine.run(20)
+    assert engine.state.past[-1].cause == "lowered_outside"
+    assert engine.target.routed[-1] == {"1": 1.0}
+
+
+def test_traffic_raised_from_outside_is_held_and_told(engine: Engine) -> None:
+    engine.serving()
+    engine.request(engine.version(2))
+    engine.run(4)
+    engine.target.route({"1": 0.2, "2": 0.8}, generation=engine.target.generation)
+    engine.run(20)
+    assert engine.state.alert is not None
+    assert engine.state.alert.cause == "raised_outside"
+    assert engine.target.read().traffic() == {"1": 0.2, "2": 0.8}
+
+
+def test_a_tick_gap_restarts_the_bake(engine: Engine) -> None:
+    engine.serving()
+    engine.request(engine.version(2))
+    engine.run(5)
+    before = engine.state.rollout
+    engine.tick(GAP + 5)
+    after = engine.state.rollout
+    assert before is not None
+    assert after is not None
+    assert after.step == before.step
+    assert after.step_at == engine.now
+
+
+def test_a_tick_after_a_gap_may_still_revert(engine: Engine) -> None:
+    engine.serving()
+    engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.2, 0.0)}
+    engine.request(engine.version(2))
+    engine.run(2)
+    engine.tick(3 * GAP)
+    assert engine.state.past[-1].phase is Phase.REVERTED
+
+
+def test_the_dead_man_is_armed_only_while_a_canary_has_traffic(engine: Engine) -> None:
+    engine.serving()
+    assert engine.target.armed[0] is None
+    engine.request(engine.version(2))
+    engine.run(3)
+    until, fallback = engine.target.armed
+    assert until is not None
+    assert until > engine.now
+    assert fallback == {"1": 1.0}
+    engine.run(200)
+    assert engine.target.armed[0] is None
+
+
+def test_a_shut_gate_is_opened_again_at_the_same_step(engine: Engine) -> None:
+    engine.serving()
+    engine.request(engine.version(2))
+    engine.run(3)
+    engine.target.route({"1": 1.0}, generation=engine.target.generation)
+    engine.target.tripped = engine.now
+    engine.tick(1)
+    assert engine.target.read().traffic() == {"1": 0.95, "2": 0.05}
+    assert engine.state.rollout is not None
+    assert engine.state.rollout.step == 0
+
+
+def test_an_empty_endpoint_gets_the_champion_back(engine: Engine) -> None:
+    engine.serving()
+    engine.target.variants.clear()
+    engine.tick(1)
+    assert engine.target.read().traffic() == {"1": 1.0}
+
+
+def test_heartbeats_are_written_at_most_every_ten_minutes(engine: Engine) -> None:
+    engine.serving()
+    engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.012, 0.0)}
+    engine.request(engine.version(2), {**POLICY, "bake": "60m"})
+    engine.run(3)
+    before = engine.store.commits
+    engine.run(50)
+    assert engine.store.commits - before <= 5
+
+
+def test_closed_minutes_are_written_down_and_never_reopened(engine: Engine) -> None:
+    engine.serving()
+    engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.01, 0.0)}
+    engine.request(engine.version(2), {**POLICY, "bake": "60m"})
+    engine.run(15)
+    rollout = engine.state.rollout
+    assert rollout is not None
+    frozen = engine.ledger.read().frozen(rollout.id)
+    assert frozen.minutes
+    engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.9, 0.0)}
+    engine.run(1)
+    assert engine.ledger.read().frozen(rollout.id).minutes[: len(frozen.minutes)] == frozen.minutes

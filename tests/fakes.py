@@ -1,0 +1,200 @@
+"""Small worlds for tests: a ledger in memory, an endpoint, a registry. Same contracts, no IO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate import bundles
+from tidegate.core.endpoint import Endpoint, Traffic, Variant
+from tidegate.core.evidence import Arm, LabelArm, LabelStratum, Minute, Series
+from tidegate.errors import LedgerMovedError, OutsideError
+from tidegate.home import MODEL
+from tidegate.ports import Snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from tidegate.ports import Deployment, Measure, Registration, Window
+
+
+@dataclass
+class MemoryLedger:
+    """A branch of files with compare-and-swap, in memory."""
+
+    snapshot: Snapshot = field(default_factory=lambda: Snapshot(commit=None, files={}))
+    commits: int = 0
+
+    def read(self) -> Snapshot:
+        return self.snapshot
+
+    def write(self, base: Snapshot, files: Mapping[str, bytes], message: str) -> Snapshot:
+        if base.commit != self.snapshot.commit:
+            raise LedgerMovedError("another writer came first")
+        self.commits += 1
+        self.snapshot = Snapshot(
+            commit=f"{self.commits:040x}", files={**self.snapshot.files, **files}
+        )
+        return self.snapshot
+
+
+@dataclass
+class FakeTarget:
+    """An endpoint that is ready at once, fences by generation, and can be tampered with."""
+
+    variants: dict[str, Variant] = field(default_factory=dict)
+    generation: int = 0
+    tripped: float | None = None
+    armed: tuple[float | None, Traffic] = (None, {})
+    answers: Callable[[str, pa.Table], npt.NDArray[np.float64]] | None = None
+    ready: bool = True
+    routed: list[dict[str, float]] = field(default_factory=list)
+
+    def read(self) -> Endpoint:
+        return Endpoint(
+            variants=tuple(self.variants.values()),
+            generation=self.generation,
+            url="http://127.0.0.1:0",
+            tripped=self.tripped,
+        )
+
+    def deploy(self, deployment: Deployment, *, generation: int) -> None:
+        self._fence(generation)
+        self.variants.setdefault(
+            deployment.version,
+            Variant(
+                version=deployment.version, digest=deployment.digest, share=0.0, ready=self.ready
+            ),
+        )
+
+    def route(self, traffic: Traffic, *, generation: int) -> None:
+        self._fence(generation)
+        self.tripped = None
+        self.variants = {
+            name: replace(variant, share=traffic.get(name, 0.0))
+            for name, variant in self.variants.items()
+        }
+        self.routed.append(dict(traffic))
+
+    def remove(self, version: str, *, generation: int) -> None:
+        self._fence(generation)
+        self.variants.pop(version, None)
+
+    def ask(self, version: str, rows: pa.Table) -> npt.NDArray[np.float64]:
+        if self.answers is not None:
+            return self.answers(version, rows)
+        return np.asarray(rows["x"].to_numpy(), dtype=np.float64)
+
+    def arm(self, until: float | None, fallback: Traffic) -> None:
+        self.armed = (until, fallback)
+
+    def _fence(self, generation: int) -> None:
+        if generation < self.generation:
+            raise OutsideError("a newer generation was seen")
+        self.generation = generation
+
+
+@dataclass
+class FakeMetrics:
+    """Counts from two rates: (error rate, mean loss) per version; 600 requests a minute."""
+
+    rates: dict[str, tuple[float, float]] = field(default_factory=dict)
+    requests: int = 600
+    filled: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def observe(self, measure: Measure) -> None: ...
+
+    def read(self, window: Window, now: float) -> Series:
+        interval = window.measure.interval
+        first, closed = int(-(-window.since // interval)), int(now // interval)
+        minutes, labels = [], []
+        for index in range(first, closed):
+            at = index * interval
+            share = next((s for t, s in reversed(window.shares) if t <= at), None)
+            if share is None or not 0 < share < 1:
+                continue
+            counts = {
+                window.candidate: round(self.requests * share),
+                window.champion: round(self.requests * (1 - share)),
+            }
+            arms = {v: self._arm(v, n) for v, n in counts.items()}
+            minutes.append(
+                Minute(
+                    index=index,
+                    champion=arms[window.champion],
+                    candidate=arms[window.candidate],
+                    share=share,
+                )
+            )
+            known = {v: self._labels(v, n) for v, n in counts.items()}
+            labels.append(
+                LabelStratum(
+                    minute=index,
+                    bucket=int(at // window.measure.label_every),
+                    champion=known[window.champion],
+                    candidate=known[window.candidate],
+                )
+            )
+        return Series(minutes=tuple(minutes), labels=tuple(labels), closed=closed)
+
+    def fill(self, version: str) -> Mapping[str, tuple[int, int]]:
+        return self.filled
+
+    def _arm(self, version: str, requests: int) -> Arm | None:
+        if requests == 0:
+            return None
+        return Arm(requests=requests, errors=round(requests * self.rates.get(version, (0, 0))[0]))
+
+    def _labels(self, version: str, n: int) -> LabelArm | None:
+        if n == 0:
+            return None
+        mean = self.rates.get(version, (0.0, 0.0))[1]
+        return LabelArm(
+            labelled=n, mistakes=0, loss_sum=mean * n, loss_sum_sq=mean * n * (mean + 0.05)
+        )
+
+
+@dataclass
+class FakeRegistry:
+    """A registry that keeps bundles by version."""
+
+    folders: dict[str, Path] = field(default_factory=dict)
+    alias: dict[str, str] = field(default_factory=dict)
+    head: str | None = None
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def register(self, registration: Registration) -> str:
+        raise NotImplementedError
+
+    def fetch(self, name: str, version: str, into: Path) -> None:
+        import shutil
+
+        shutil.copytree(self.folders[version], into, dirs_exist_ok=True)
+
+    def publish(self, name: str, aliases: Mapping[str, str | None], head: str) -> str | None:
+        before, self.head = self.head, head
+        self.alias = {k: v for k, v in {**self.alias, **aliases}.items() if v is not None}
+        return before
+
+    def aliases(self, name: str) -> Mapping[str, str]:
+        return self.alias
+
+    def annotate(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+        self.tags.setdefault(version, {}).update(tags)
+
+
+def make_bundle(folder: Path, content: str) -> Path:
+    """Write a bundle whose model answers the column ``x``."""
+    import pyarrow as pa
+
+    (folder / MODEL).mkdir(parents=True)
+    (folder / MODEL / "model.txt").write_text(content)
+    rows = pa.table({"x": [0.1, 0.5, 0.9]})
+    bundles.save_parity(folder, rows, np.array([0.1, 0.5, 0.9]))
+    return folder
