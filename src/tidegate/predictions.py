@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tidegate.arrow import nulls, plain
 from tidegate.core.model import Task
 from tidegate.core.table import Predictions, SliceColumn
 from tidegate.errors import ConfigError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tidegate.arrow import Array
     from tidegate.core.metrics.estimate import Floats
 
 ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR = "id", "y_true", "candidate", "champion", "anchor"
@@ -179,8 +181,11 @@ def _numbers(path: Path, column: Any, name: str) -> Floats:
             f"{path}: column {name!r}: got {kind} (row {row:,}: {value!r}), expected numbers",
             remedy="Write probabilities, numbers or 0/1; not labels, lists or text.",
         )
-    # Nulls become NaN; so do those among booleans, which arrive as objects.
-    values: Floats = column.to_numpy().astype(np.float64)
+    if pa.types.is_decimal(kind):
+        return np.array([np.nan if v is None else float(v) for v in column.to_pylist()])
+    values = plain(column).astype(np.float64)
+    if column.null_count:
+        values[nulls(column)] = np.nan
     return values
 
 
@@ -195,14 +200,18 @@ def _first_text(column: Any) -> tuple[int, object]:
     return 1, values[0]
 
 
-def _ids(path: Path, column: Any) -> np.ndarray[Any, np.dtype[Any]]:
+def _ids(path: Path, column: Any) -> Array:
     if column.null_count:
         raise ConfigError(
             f"{path}: column 'id': {column.null_count:,} of {len(column):,} rows have no id, "
             "expected one in every row",
             remedy="Ids pair the models row by row; give every row its own.",
         )
-    ids: np.ndarray[Any, np.dtype[Any]] = column.to_numpy()
+    if pa.types.is_integer(column.type):
+        ids = plain(column)
+    else:
+        ids = np.empty(len(column), dtype=object)
+        ids[:] = column.to_pylist()
     repeated = _repeated(ids)
     if repeated is not None:
         raise ConfigError(
@@ -212,7 +221,7 @@ def _ids(path: Path, column: Any) -> np.ndarray[Any, np.dtype[Any]]:
     return ids
 
 
-def _repeated(ids: np.ndarray[Any, np.dtype[Any]]) -> object:
+def _repeated(ids: Array) -> object:
     """Return one id that occurs twice, or None."""
     if ids.dtype != object:
         if (ids[1:] > ids[:-1]).all():
@@ -243,7 +252,9 @@ def _slices(path: Path, column: Any, name: str) -> SliceColumn:
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().chunk(0)
     values = [_text(value) for value in encoded.dictionary.to_pylist()]
-    indices = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    indices = plain(encoded.indices)
+    if encoded.indices.null_count:  # not fill_null(): that imports pandas
+        indices = np.where(nulls(encoded.indices), len(values), indices)
     present, codes = np.unique(indices, return_inverse=True)
     if len(present) > MOST_GROUPS:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ from tidegate.core.model import Digests, Margin, Outcome, Task
 from tidegate.errors import Exit
 
 if TYPE_CHECKING:
-    import argparse
-
     from tidegate.core.table import Predictions
     from tidegate.terminal import Terminal
 
@@ -42,7 +41,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mlops.yaml with the rules (default: ./mlops.yaml; without one, default rules for "
         "the task that y_true suggests)",
     )
+    parser.add_argument(
+        "--measured",
+        type=_measurement,
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="a measurement that a rule is about, such as latency_p95_ms=12.5 (repeatable)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+
+def _measurement(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        message = f"{text!r}: expected NAME=NUMBER, such as latency_p95_ms=12.5"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
@@ -55,7 +71,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     # rules the schema validator.
     from tidegate.core.gate import judge
     from tidegate.predictions import infer_task, read
-    from tidegate.render.verdict import document, text
+    from tidegate.render.verdict import document
+    from tidegate.render.verdict_table import text
 
     path: Path | None = args.config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
     notes: list[str] = []
@@ -75,6 +92,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         table,
         gate,
         task=task,
+        measurements=dict(args.measured),
         digests=Digests(rules=digest),
         first_release=table.champion is None,
     )
