@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 Counts: TypeAlias = Array | float
 """Whole numbers of shape ``(B,)``, or one number for all of the batch."""
 
+EPISODE_EVENTS = 5
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Totals:
     """Sums over the minutes that carried evidence; arrays of shape ``(B,)``."""
 
@@ -44,7 +46,7 @@ class Totals:
     champion_events: Array
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CountTest:
     """The running evidence of one count guard; start with :meth:`start`, go on with :meth:`add`.
 
@@ -114,7 +116,8 @@ class CountTest:
     ) -> CountTest:
         both = n_c > 0
         harm = np.where(both[:, None], add_starts(self.harm, self.looks) + minute.harm, self.harm)
-        harm_max = np.maximum(self.harm_max, log_sum_exp(harm + self.rule.harm.log_weights))
+        log_harm = log_sum_exp(harm + self.rule.harm.log_weights)
+        harm_max = np.maximum(self.harm_max, log_harm)
         totals = Totals(
             candidate=self.totals.candidate + n_c,
             candidate_events=self.totals.candidate_events + x_c,
@@ -122,10 +125,12 @@ class CountTest:
             champion_events=self.totals.champion_events + x_b,
         )
         episode = _episode(self.episode, minute.cusum, n_c, x_c)
-        cared_about = (totals.candidate_events > self.rule.negligible * totals.candidate) | (
-            episode[2] > self.rule.negligible * episode[1]
-        )
-        crossed = (harm_max >= self.rule.boundary) & cared_about
+        negligible, boundary = self.rule.negligible, self.rule.boundary
+        crossed = (harm_max >= boundary) & (totals.candidate_events > negligible * totals.candidate)
+        # After a long healthy past the overall rate lags behind: then the rate since harm began
+        # counts, where it rests on more than a few events.
+        recent = (episode[2] >= EPISODE_EVENTS) & (episode[2] > negligible * episode[1])
+        crossed |= (log_harm >= boundary) & recent
         size = np.maximum(n_c + n_b, 1.0)
         pairs = np.stack([x_c * (n_b - x_b) / size, x_b * (n_c - x_c) / size])
         return replace(
@@ -162,7 +167,7 @@ class CountTest:
         return log_sum_exp(self.rate + self.rule.rate_log_weights)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Likelihoods:
     """One minute's log-likelihood ratios against each null, cut off at half a boundary."""
 

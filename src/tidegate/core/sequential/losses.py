@@ -95,7 +95,7 @@ class Losses:
         return n, s, q
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LossTest:
     """The running evidence of one loss guard.
 
