@@ -84,8 +84,8 @@ def _csv_rows(path: Path, content: bytes) -> tuple[list[str], Iterable[Row]]:
 
 
 def _parquet_rows(path: Path, content: bytes) -> tuple[list[str], Iterable[Row]]:
-    import pyarrow as pa  # noqa: PLC0415 (half a second that CSV does not pay)
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(pa.BufferReader(content))
