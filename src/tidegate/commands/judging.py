@@ -15,7 +15,8 @@ from tidegate.core.model import Digests, Outcome, Verdict
 from tidegate.errors import Exit, NotJudgedError
 from tidegate.home import PREDICTIONS, VERDICT
 from tidegate.predictions import read
-from tidegate.render.verdict import document, text
+from tidegate.render.verdict import document
+from tidegate.render.verdict_table import text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
