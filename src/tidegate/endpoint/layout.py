@@ -6,7 +6,7 @@ it, because a Unix socket's path may have only 107 bytes.
 
 from __future__ import annotations
 
-import glob
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -35,6 +35,11 @@ def key(version: str) -> str:
 def version_of(name: str) -> str:
     """Return the version that :func:`key` made ``name`` of."""
     return unquote(name.removeprefix("v-"))
+
+
+def _short(text: str) -> str:
+    """A name for folders whose path somebody may take for a URL: no per cent signs."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +141,11 @@ class Folder:
 
     def model(self, version: str, digest: str) -> str:
         """The copy of a variant's model, relative to the folder."""
-        return f"models/{key(version)}@{quote(digest, safe='')}"
+        return f"models/{_short(version)}-{_short(digest)}"
 
     def model_pattern(self, version: str) -> str:
         """What the names of all copies of a version match (glob)."""
-        return f"{glob.escape(key(version))}@*"
+        return f"{_short(version)}-*"
 
     def servers(self) -> list[str]:
         """Return the versions that have (or had) a model server here."""

@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import warnings
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -128,16 +129,18 @@ def load(model_dir: Path, task: Task) -> Scorer:
 
 
 def _load_pyfunc(model_dir: Path) -> Any:
-    import mlflow.pyfunc
-
-    # MLflow warns on stderr about every package whose version moved a little; the parity check
-    # judges what that does to the predictions, so the noise is dropped.
+    # MLflow warns about every package whose version moved a little; the parity check judges what
+    # that does to the predictions, so the noise is dropped.
     logger = logging.getLogger("mlflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            return mlflow.pyfunc.load_model(str(model_dir))
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import mlflow.pyfunc  # costs two seconds; only who scores pays for it
+
+            # As a URI, because MLflow decodes the per cent signs of a bare path.
+            return mlflow.pyfunc.load_model(model_dir.absolute().as_uri())
     finally:
         logger.setLevel(level)
 

@@ -180,6 +180,11 @@ def main() -> int:
     """Serve the version named on the command line."""
     folder, version = Folder(Path(sys.argv[1])), sys.argv[2]
     os.chdir(folder.path)
+    # The lock that says "alive" came in as an open file. The user's own server must not get it:
+    # it would go on saying so after this process has died.
+    for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        with contextlib.suppress(OSError):  # the listing's own descriptor is closed by now
+            os.set_inheritable(int(descriptor), int(descriptor) <= 2)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(serve(folder, version))
 

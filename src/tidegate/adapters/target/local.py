@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tidegate.core.endpoint import Traffic
     from tidegate.ports import Deployment
 
-PATIENCE = 15.0  # seconds for Envoy to come up or to follow
 CHUNK = 500  # rows asked at once
 
 
@@ -42,18 +41,26 @@ class LocalTarget:
         port: where Envoy listens.
         timeout: seconds after which an answer is an error (504).
         bind: the address Envoy listens on; loopback unless you mean it.
+        patience: seconds Envoy may take to come up or to follow.
 
     Every method raises OutsideError when the packages of ``tidegate[local]`` are missing or the
     endpoint's processes do not come up.
     """
 
     def __init__(
-        self, directory: Path, *, port: int, timeout: float, bind: str = "127.0.0.1"
+        self,
+        directory: Path,
+        *,
+        port: int,
+        timeout: float,
+        bind: str = "127.0.0.1",
+        patience: float = 15.0,
     ) -> None:
         self._folder = Folder(directory.absolute())
         self._port = port
         self._timeout = timeout
         self._bind = bind
+        self._patience = patience
 
     def read(self) -> Endpoint:
         """Return the endpoint as it is: weights as Envoy has them, health as the servers answer."""
@@ -118,7 +125,7 @@ class LocalTarget:
         """
         after = self._change(lambda before: spec.routed(before, traffic, generation))
         self._ensure(after)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self._patience
         while True:
             wanted = spec.read(self._folder)
             if wanted is None or wanted.traffic != after.traffic:
@@ -128,7 +135,7 @@ class LocalTarget:
                 return
             if time.monotonic() > deadline:
                 raise OutsideError(
-                    f"Envoy did not take the weights {weights} within {PATIENCE:.0f} s.",
+                    f"Envoy did not take the weights {weights} within {self._patience:.0f} s.",
                     remedy=f"See {self._folder.logs}.",
                 )
             time.sleep(0.02)
@@ -196,7 +203,7 @@ class LocalTarget:
         """Have supervisor and Envoy up."""
         envoy.require()
         control.ensure(self._folder)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self._patience
         while True:
             try:
                 if envoy.ask(self._folder, "/listeners").strip():
@@ -239,7 +246,7 @@ class LocalTarget:
 
     def _envoy_shares(self) -> dict[str, float]:
         """Ask Envoy for its weights; it may just be on its way up again."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self._patience
         while True:
             try:
                 return xds.shares(envoy.dump(self._folder, "dynamic_route_configs"))
