@@ -130,7 +130,7 @@ def test_a_z_test_at_every_look_would_be_noticed() -> None:
 
 def test_pooling_over_drift_and_ramp_would_be_noticed() -> None:
     with pytest.raises(AssertionError):
-        assert_false_reverts_are_bounded(pooled, SOUND["drift-and-ramp"], runs=300)
+        assert_false_reverts_are_bounded(pooled, SOUND["drift-and-ramp"], runs=120)
 
 
 def test_twice_the_errors_are_found_within_the_hour() -> None:
