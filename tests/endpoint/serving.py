@@ -55,9 +55,11 @@ async def handle(reader, writer):
         while True:
             head = (await reader.readuntil(b"\\r\\n\\r\\n")).decode().lower()
             size = int(head.split("content-length:")[1].split("\\r\\n")[0])
-            rows = json.loads(await reader.readexactly(size))["inputs"]
+            rows = json.loads(await reader.readexactly(size)).get("inputs", {"do": ["refuse:" + me]})
             what, _, who = (rows.get("do") or [""])[0].partition(":")
-            status, answer = "200 OK", {"predictions": [x / 100 for x in rows["x"]]}
+            status, answer = "200 OK", {"predictions": [x / 100 for x in rows.get("x", ())]}
+            if who == me and what == "refuse":
+                status, answer = "400 Bad", {"message": "no inputs"}
             if who == me and what == "fail":
                 status, answer = "500 Bad", {"message": "told to fail"}
             if who == me and what == "slow":
