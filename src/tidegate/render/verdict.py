@@ -116,7 +116,7 @@ def _data_reason(finding: Finding) -> str:
         Cause.EMPTY_SLICE: f"slice {column}: no rows",
         Cause.SKEWED: f"column {column} is filled in the holdout and empty in live requests",
     }
-    return sentences.get(finding.cause, f"{finding.cause}: {column}")
+    return sentences.get(finding.cause, f"{column or 'data'}: {finding.cause.replace('_', ' ')}")
 
 
 def _no_answer(finding: Finding) -> str | None:
