@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REQUIRED = ("minute", "variant", "requests", "errors")
 OPTIONAL = ("slow", "labelled", "mistakes", "loss_sum", "loss_sum_sq")
 VARIANTS = ("champion", "candidate")
-MOST_MINUTES = 100_000  # more than two months; an index further out is a typing mistake
+MOST_MINUTES = 25_000  # more than two weeks; an index further out is a typing mistake
 _MOST_PROBLEMS = 20
 
 Cell: TypeAlias = object

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
@@ -23,7 +24,8 @@ class Seen:
     index: int
     observed: bool  # both arms were measured, if only as no requests
     two_armed: bool  # both arms had requests: evidence, and part of the bake
-    candidate: int
+    baked: int  # two-armed minutes up to and with this one
+    requests: int  # candidate requests in those
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,13 +95,18 @@ class Evidence:
             raise ValueError(f"minute {minute.index} after minute {self.minutes[-1].index}")
         candidate, champion = minute.candidate, minute.champion
         two_armed = bool(candidate and champion and candidate.requests and champion.requests)
+        requests = candidate.requests if candidate else 0
+        baked, in_bake = (
+            (self.minutes[-1].baked, self.minutes[-1].requests) if self.minutes else (0, 0)
+        )
         seen = Seen(
             index=minute.index,
             observed=candidate is not None and champion is not None,
             two_armed=two_armed,
-            candidate=candidate.requests if candidate else 0,
+            baked=baked + two_armed,
+            requests=in_bake + requests * two_armed,
         )
-        after = replace(self, minutes=(*self.minutes, seen), exposed=self.exposed + seen.candidate)
+        after = replace(self, minutes=(*self.minutes, seen), exposed=self.exposed + requests)
         if candidate is None or champion is None:
             return after
         ratio = self.sample_ratio
@@ -172,20 +179,20 @@ class Evidence:
 
     def bake(self, since: int) -> tuple[int, int]:
         """Return (two-armed minutes, candidate requests in them) from minute ``since`` on."""
-        minutes = requests = 0
-        for seen in reversed(self.minutes):
-            if seen.index < since:
-                break
-            minutes += seen.two_armed
-            requests += seen.candidate if seen.two_armed else 0
-        return minutes, requests
+        if not self.minutes:
+            return 0, 0
+        at = bisect_left(self.minutes, since, key=lambda seen: seen.index)
+        baked, requests = (
+            (self.minutes[at - 1].baked, self.minutes[at - 1].requests) if at else (0, 0)
+        )
+        return self.minutes[-1].baked - baked, self.minutes[-1].requests - requests
 
     def observed(self, index: int) -> bool:
         """Whether both arms were measured in minute ``index``."""
-        for seen in reversed(self.minutes):
-            if seen.index <= index:
-                return seen.index == index and seen.observed
-        return False
+        at = bisect_left(self.minutes, index, key=lambda seen: seen.index)
+        return (
+            at < len(self.minutes) and self.minutes[at].index == index and self.minutes[at].observed
+        )
 
     def _early(self, index: int) -> bool:
         return self.first_minute is not None and index < self.first_minute
