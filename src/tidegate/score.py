@@ -1,8 +1,9 @@
 """Score rows with one model, in a process of its own: ``python -m tidegate.score``.
 
 The contract is the one of ``predict.run``: TIDEGATE_MODEL_DIR and the Parquet file TIDEGATE_INPUT
-in, the Parquet file TIDEGATE_OUTPUT (id, prediction) out. With TIDEGATE_LATENCY set to a path, how
-long answering 200 single rows took is written there too, in milliseconds.
+in, the Parquet file TIDEGATE_OUTPUT (id, prediction) out. Besides, TIDEGATE_COLUMNS and
+TIDEGATE_LATENCY may name files for the model's input columns (null when it does not name them) and
+for how long answering 200 single rows took, in milliseconds.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def main() -> int:
         return int(error.exit_code)
     table = pa.table({"id": rows[env["TIDEGATE_ID"]], "prediction": pa.array(answers)})
     pq.write_table(table, env["TIDEGATE_OUTPUT"])
+    if path := env.get("TIDEGATE_COLUMNS"):
+        Path(path).write_text(json.dumps(scorer.columns))
     if path := env.get("TIDEGATE_LATENCY"):
         Path(path).write_text(json.dumps(_latency(scorer, rows)))
     return 0

@@ -88,8 +88,9 @@ def evaluate(context: Context) -> Evaluation:
     inputs = rows.drop_columns(hidden)
     with tempfile.TemporaryDirectory(prefix="tidegate-score-") as folder:
         answers, latency = _score_all(context, inputs, models, Path(folder))
+        used = _columns_used(Path(folder) / "candidate.columns.json", inputs)
     _write_predictions(context, rows, answers)
-    bundles.save_parity(bundle, inputs, answers["candidate"])
+    bundles.save_parity(bundle, inputs.select(used), answers["candidate"])
     measurements: dict[str, dict[str, Any]] = {
         _SIZE: {role: _megabytes(path) for role, path in models.items()}
     }
@@ -187,6 +188,12 @@ def _score_all(
     return answers, latency
 
 
+def _columns_used(reported: Path, inputs: pa.Table) -> list[str]:
+    """Return the columns that the model said it reads; all of them when it did not say."""
+    named = json.loads(reported.read_text()) if reported.exists() else None
+    return [name for name in named or inputs.column_names if name in inputs.column_names]
+
+
 def _score(context: Context, role: str, model: Path, folder: Path, *, timed: bool) -> Path:
     output = folder / f"{role}.parquet"
     config = context.config
@@ -204,6 +211,7 @@ def _score(context: Context, role: str, model: Path, folder: Path, *, timed: boo
             timeout=config.predict.timeout,
         )  # fmt: skip
         return output
+    env["TIDEGATE_COLUMNS"] = str(folder / f"{role}.columns.json")
     if timed:
         env["TIDEGATE_LATENCY"] = str(folder / f"{role}.latency.json")
     _score_mlflow(what, env, config.predict.timeout)

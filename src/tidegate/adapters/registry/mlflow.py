@@ -9,6 +9,7 @@ API: https://mlflow.org/docs/latest/python_api/mlflow.client.html
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from mlflow.exceptions import MlflowException
 
 from tidegate.errors import OutsideError
 from tidegate.home import MODEL
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

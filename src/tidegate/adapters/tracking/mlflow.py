@@ -7,6 +7,7 @@ API: https://mlflow.org/docs/latest/python_api/mlflow.client.html
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ import mlflow
 from mlflow import MlflowClient
 
 from tidegate.errors import NotJudgedError
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
