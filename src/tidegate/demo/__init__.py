@@ -1,0 +1,1 @@
+"""The story that `tidegate demo` plays: real data, real traffic, five pushes."""
