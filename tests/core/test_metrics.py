@@ -149,7 +149,7 @@ def _marks(wins: int, losses: int, n: int) -> tuple[Estimate, Estimate]:
     a, b = np.ones(n), np.ones(n)
     b[:wins] = 0
     a[wins : wins + losses] = 0
-    return mean_of(a), mean_of(b)
+    return mean_of(a, marks=True), mean_of(b, marks=True)
 
 
 def test_a_difference_of_proportions_is_bonett_and_prices() -> None:
@@ -170,7 +170,7 @@ def test_no_disagreement_is_not_certainty(k: float) -> None:
 @pytest.mark.parametrize(
     "estimate",
     [
-        pytest.param(mean_of(np.ones(50)), id="every mark is 1"),
+        pytest.param(mean_of(np.ones(50), marks=True), id="every mark is 1"),
         pytest.param(ranks.roc_auc(np.repeat([0.0, 1.0], 50), np.arange(100.0)), id="perfect AUC"),
         pytest.param(binary.brier(np.ones(50), np.ones(50)), id="no Brier loss"),
     ],
@@ -183,12 +183,22 @@ def test_a_perfect_score_has_an_interval(estimate: Estimate) -> None:
 
 def test_the_one_sided_bound_of_a_perfect_share_is_not_shorter_than_the_exact_one() -> None:
     exact = 0.05 ** (1 / 50)  # Clopper-Pearson, 50 of 50
-    assert interval.single(mean_of(np.ones(50)), 0.95).lower(0.95) < exact
+    assert interval.single(mean_of(np.ones(50), marks=True), 0.95).lower(0.95) < exact
 
 
-def test_equal_models_on_a_constant_unbounded_score_are_unknown() -> None:
-    same = mean_of(np.full(100, 0.7))
-    assert not interval.contrast(same, same).known
+def test_constant_scores_are_unknown_whatever_rounding_leaves() -> None:
+    one, other = mean_of(np.full(100, 0.7)), mean_of(np.full(100, 0.69))
+    assert not interval.single(one, 0.95).known
+    assert not interval.contrast(one, one).known
+    assert not interval.contrast(one, other).known
+
+
+@pytest.mark.parametrize("name", ["mae", "rmse"])
+def test_a_regression_without_any_error_is_unknown(name: str) -> None:
+    truth = np.arange(100.0)
+    perfect = METRICS[name].formula(truth, truth)
+    assert perfect is not None
+    assert not interval.contrast(perfect, perfect).known
 
 
 def test_identical_predictions_keep_a_typical_rows_width() -> None:

@@ -35,7 +35,7 @@ def brier(truth: Floats, probability: Floats) -> Estimate:
     >>> round(brier(np.array([1.0, 0.0]), np.array([0.9, 0.2])).value, 4)
     0.025
     """
-    return mean_of((probability - truth) ** 2, unit=1.0)
+    return mean_of((probability - truth) ** 2, unit=1.0, marks=True)
 
 
 def accuracy(truth: Floats, probability: Floats) -> Estimate:
@@ -45,7 +45,7 @@ def accuracy(truth: Floats, probability: Floats) -> Estimate:
     0.6666666666666666
     """
     right = (probability >= THRESHOLD) == (truth == 1.0)
-    return mean_of(right.astype(np.float64), unit=1.0)
+    return mean_of(right.astype(np.float64), unit=1.0, marks=True)
 
 
 def f1(truth: Floats, probability: Floats) -> Estimate | None:

@@ -41,14 +41,17 @@ class Estimate:
         return len(self.influence)
 
 
-def mean_of(scores: Floats, *, unit: float = 0.0) -> Estimate:
-    """Return the mean of per-row scores, shape (n,); 0/1 scores are known as a proportion.
+def mean_of(scores: Floats, *, unit: float = 0.0, marks: bool = False) -> Estimate:
+    """Return the mean of per-row scores, shape (n,).
+
+    ``marks`` says that a column of only 0 and 1 is a proportion. An error of exactly 0 in every
+    row of a regression is not: its unit is the target's, and 1 of that may be nothing.
 
     >>> mean_of(np.array([1.0, 0.0, 1.0, 1.0])).value
     0.75
     """
     value = float(scores.mean())
-    proportion = bool(((scores == 0.0) | (scores == 1.0)).all())
+    proportion = marks and bool(((scores == 0.0) | (scores == 1.0)).all())
     return Estimate(
         value=value,
         influence=scores - value,

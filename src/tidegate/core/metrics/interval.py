@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 POWER = 0.8  # of "rows needed"
 _NORMAL = NormalDist()
+_ROUNDING = 1e-12  # relative: a constant column's deviations from its own mean are below this
 _MOST_ROWS = 1e9  # beyond this "about N rows" is no advice
 
 
@@ -116,7 +117,7 @@ def single(estimate: Estimate, confidence: float) -> Statistic:
         return Statistic(centre=share, se=se, df=math.inf, n=estimate.n)
     return Statistic(
         centre=estimate.value,
-        se=max(_standard_error(estimate.influence), _least_error(estimate)),
+        se=max(_standard_error(estimate.influence, estimate.value), _least_error(estimate)),
         df=estimate.df,
         n=estimate.n,
     )
@@ -142,23 +143,24 @@ def contrast(candidate: Estimate, reference: Estimate, k: float = 1.0) -> Statis
     least = max(_least_error(candidate), _least_error(reference))
     return Statistic(
         centre=value,
-        se=max(_standard_error(influence), least),
+        se=max(
+            _standard_error(influence, max(abs(candidate.value), abs(k * reference.value))), least
+        ),
         df=min(candidate.df, reference.df),
         n=n,
     )
 
 
-def _standard_error(influence: Floats) -> float:
+def _standard_error(influence: Floats, size: float) -> float:
+    """Return the standard error; 0 where the spread is only rounding of numbers of that size."""
     n = len(influence)
-    return math.sqrt(float(influence @ influence) / (n * (n - 1)))
+    spread = math.sqrt(float(influence @ influence) / (n - 1))
+    return spread / math.sqrt(n) if spread > _ROUNDING * abs(size) else 0.0
 
 
 def _least_error(estimate: Estimate) -> float:
-    typical = _standard_error(estimate.influence) * math.sqrt(estimate.n)
-    # Rounding may leave 1e-17 of spread where there is none: that is not a typical row.
-    if typical <= 1e-12 * max(1.0, abs(estimate.value)):
-        typical = estimate.unit
-    return math.sqrt(2.0) * typical / (estimate.n + 2)
+    typical = _standard_error(estimate.influence, estimate.value) * math.sqrt(estimate.n)
+    return math.sqrt(2.0) * (typical or estimate.unit) / (estimate.n + 2)
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -65,4 +65,4 @@ def mean(_truth: Floats | None, score: Floats) -> Estimate:
     >>> mean(None, np.array([1.0, 0.0, 1.0, 1.0])).value
     0.75
     """
-    return mean_of(score)
+    return mean_of(score, marks=True)
