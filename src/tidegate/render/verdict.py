@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from tidegate.core.model import Cause, Direction, Finding, Kind, Level, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tidegate.core.model import Margin, Verdict
 
@@ -50,7 +50,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g}%"
 
 
-def _margin(margin: Margin | None) -> str:
+def margin_text(margin: Margin | None) -> str:
+    """Return a margin as it was written: in the metric's units, or relative as a percentage."""
     if margin is None:
         return "-"
     return percent(margin.value) if margin.relative else number(margin.value)
@@ -59,15 +60,15 @@ def _margin(margin: Margin | None) -> str:
 # --- sentences ------------------------------------------------------------------------------
 
 
-def rule(finding: Finding) -> str:
-    """Return what was demanded.
+def rule(finding: Finding, quote: Callable[[str], str] = str) -> str:
+    """Return what was demanded. ``quote`` makes names from outside harmless, here and below.
 
     >>> from tidegate.core.model import Margin
     >>> rule(Finding(metric="roc_auc", kind=Kind.FLOOR, level=Level.HEADLINE, n=9, limit=0.75,
     ...              outcome=Outcome.PASS, cause=Cause.SHOWN))
     'roc_auc at least 0.75'
     """
-    what = finding.metric
+    what = quote(finding.metric)
     match finding.kind:
         case Kind.CHECK:
             return "usable data"
@@ -77,31 +78,31 @@ def rule(finding: Finding) -> str:
             text = f"{what} at most {number(finding.limit)}"
         case Kind.MARGIN | Kind.ANCHOR:
             side = "above" if finding.direction is Direction.LOWER else "below"
-            text = f"{what} no more than {_margin(finding.margin)} {side} the {_reference(finding)}"
+            text = f"{what} no more than {margin_text(finding.margin)} {side} the {_reference(finding)}"
         case _:
             assert_never(finding.kind)
-    return f"{text} in {finding.slice}" if finding.slice else text
+    return f"{text} in {quote(finding.slice)}" if finding.slice else text
 
 
-def reason(finding: Finding, confidence: float) -> str:
+def reason(finding: Finding, confidence: float, quote: Callable[[str], str] = str) -> str:
     """Return one sentence: what was found, with the numbers that decide it."""
     if finding.kind is Kind.CHECK:
-        return _data_reason(finding)
-    where = f" in {finding.slice}" if finding.slice else ""
+        return _data_reason(finding, quote)
+    what = quote(finding.metric) + (f" in {quote(finding.slice)}" if finding.slice else "")
     if (text := _no_answer(finding)) is not None:
-        return f"{finding.metric}{where}: {text}"
+        return f"{what}: {text}"
     if finding.kind in (Kind.FLOOR, Kind.CEILING):
-        return f"{finding.metric}{where}: {_absolute_reason(finding, confidence)}"
-    return f"{finding.metric}{where}: {_margin_reason(finding, confidence)}"
+        return f"{what}: {_absolute_reason(finding, confidence)}"
+    return f"{what}: {_margin_reason(finding, confidence)}"
 
 
 def _reference(finding: Finding) -> str:
     return "anchor" if finding.kind is Kind.ANCHOR else "champion"
 
 
-def _data_reason(finding: Finding) -> str:
-    column, n = finding.column, f"{finding.n:,}"
-    allowed = "0 and 1" if column == "y_true" else "[0, 1]"
+def _data_reason(finding: Finding, quote: Callable[[str], str]) -> str:
+    column, n = quote(finding.column or "-"), f"{finding.n:,}"
+    allowed = "0 and 1" if finding.column == "y_true" else "[0, 1]"
     sentences = {
         Cause.TOO_FEW_ROWS: "the table has no rows",
         Cause.NOT_A_NUMBER: f"column {column}: {n} rows are missing, NaN or infinite",
@@ -116,7 +117,7 @@ def _data_reason(finding: Finding) -> str:
         Cause.EMPTY_SLICE: f"slice {column}: no rows",
         Cause.SKEWED: f"column {column} is filled in the holdout and empty in live requests",
     }
-    return sentences.get(finding.cause, f"{column or 'data'}: {finding.cause.replace('_', ' ')}")
+    return sentences.get(finding.cause, f"{column}: {finding.cause.replace('_', ' ')}")
 
 
 def _no_answer(finding: Finding) -> str | None:
@@ -162,7 +163,7 @@ def _margin_reason(finding: Finding, confidence: float) -> str:
     against = f"{number(finding.candidate)} against the {_reference(finding)}'s {number(finding.champion)}"
     interval = (
         f"difference {signed(finding.difference)}, {percent(confidence)} bounds "
-        f"{signed(finding.lower)} to {signed(finding.upper)}, margin {_margin(finding.margin)}"
+        f"{signed(finding.lower)} to {signed(finding.upper)}, margin {margin_text(finding.margin)}"
     )
     match finding.cause:
         case Cause.SHOWN:
@@ -182,7 +183,7 @@ def _more_rows(finding: Finding) -> str:
     return f"; about {finding.rows_needed:,} rows would settle it" if finding.rows_needed else ""
 
 
-def summary(verdict: Verdict) -> str:
+def summary(verdict: Verdict, quote: Callable[[str], str] = str) -> str:
     """Return the verdict's reason in one line: the first finding that decides, and how many more."""
     deciding = [f for f in verdict.findings if f.decides and f.outcome is verdict.outcome]
     if not deciding:
@@ -190,7 +191,7 @@ def summary(verdict: Verdict) -> str:
     if verdict.outcome is Outcome.PASS:
         rules = "the one rule is" if len(deciding) == 1 else f"all {len(deciding)} rules are"
         return f"{rules} shown at {percent(verdict.confidence)} confidence on {verdict.n:,} rows"
-    first = reason(deciding[0], verdict.confidence)
+    first = reason(deciding[0], verdict.confidence, quote)
     more = len(deciding) - 1
     return f"{first} (and {more} more)" if more else first
 
