@@ -15,10 +15,11 @@ import pytest
 from tests.contracts.target_contract import until_ready
 from tests.endpoint.serving import free_port, own_server, processes_of, wait_for
 from tests.endpoint.traffic import Reply, Traffic
+from tidegate.adapters.metrics import local
 from tidegate.adapters.metrics.local import LocalMetrics
 from tidegate.adapters.target.local import LocalTarget
 from tidegate.core.model import Task
-from tidegate.endpoint import processes
+from tidegate.endpoint import gateway, processes
 from tidegate.endpoint.layout import Folder
 from tidegate.ports import Measure, Window
 
@@ -66,14 +67,16 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     directory = tmp_path_factory.mktemp("metrics") / "endpoint"
     port = free_port()
     target = LocalTarget(directory, port=port, timeout=0.6)
-    target.deploy(own_server("1"), generation=1)
-    target.deploy(own_server("2"), generation=2)
     metrics = LocalMetrics(directory)
-    metrics.observe(MEASURE)
-    until_ready(target, "1", "2")
-    target.route({"1": 0.5, "2": 0.5}, generation=3)
-    yield Stage(target, metrics, Folder(directory), port)
-    target.stop()
+    try:
+        target.deploy(own_server("1"), generation=1)
+        metrics.observe(MEASURE)  # at once: the store is only just being made
+        target.deploy(own_server("2"), generation=2)
+        until_ready(target, "1", "2")
+        target.route({"1": 0.5, "2": 0.5}, generation=3)
+        yield Stage(target, metrics, Folder(directory), port)
+    finally:
+        target.stop()
     assert processes_of(directory) == []
 
 
@@ -95,7 +98,7 @@ def whole_minute() -> float:
 
 
 def test_every_request_is_counted_once_though_the_supervisor_dies(stage: Stage) -> None:
-    since = time.time() - 1
+    since = whole_minute()  # the minute in which counting began is no evidence
     with Traffic(stage.port, prefix="dies", pause=0.002) as traffic:
         for _ in range(3):
             time.sleep(0.4)
@@ -112,6 +115,26 @@ def test_every_request_is_counted_once_though_the_supervisor_dies(stage: Stage) 
     ):
         assert total(arms)[0] == len(traffic.of(version))
     assert not traffic.failed()
+
+
+def test_no_request_is_lost_or_counted_twice_when_the_log_is_cut(stage: Stage) -> None:
+    since = time.time() - 1
+    current = stage.folder.access / "current"
+    segment = current.readlink()
+    health_check = json.dumps(
+        {"route": "other", "t": "1.0", "variant": "v-1", "status": 200, "ms": 1, "id": "x" * 400}
+    )
+    with Traffic(stage.port, prefix="cut", pause=0.002) as traffic:
+        time.sleep(0.2)
+        with current.open("a", encoding="utf-8") as log:  # enough that it is time for a new one
+            log.write((health_check + "\n") * (gateway.SEGMENT // len(health_check)))
+        wait_for(lambda: not (stage.folder.access / segment).exists())
+        time.sleep(0.3)
+    series = stage.closed_past(time.time(), stage.window(since))
+    arms = [minute.champion for minute in series.minutes] + [m.candidate for m in series.minutes]
+    assert total(arms)[0] == len(traffic.replies)
+    assert current.readlink() != segment
+    assert "malformed access lines" not in stage.metrics.notes()
 
 
 def test_errors_and_slow_answers_are_their_variants_in_their_minute(stage: Stage) -> None:
@@ -152,7 +175,9 @@ def test_a_bad_request_counts_but_is_nobodys_error(stage: Stage) -> None:
     start = whole_minute()
     with Traffic(stage.port, body={"wrong": 1}, count=10, prefix="bad") as traffic:
         pass
-    assert {reply.status for reply in traffic.replies} == {400}
+    assert {(reply.status, reply.body) for reply in traffic.replies} == {
+        (400, b'{"message": "no inputs"}')
+    }, "the user's own words"
     series = stage.closed_past(start, stage.window(start))
     arms = [series.minutes[0].champion, series.minutes[0].candidate]
     assert total(arms) == (10, 0, 0)
@@ -278,3 +303,23 @@ def test_another_way_of_counting_is_kept_apart(stage: Stage) -> None:
     old = stage.metrics.read(stage.window(since), time.time())
     assert old.minutes == (), "nothing was counted the old way meanwhile"
     stage.metrics.observe(MEASURE)
+
+
+@pytest.mark.parametrize(
+    ("shares", "share"),
+    [
+        pytest.param((), None, id="never told"),
+        pytest.param(((50.0, 0.05),), 0.05, id="since long ago"),
+        pytest.param(((50.0, 0.05), (101.0, 0.25)), None, id="changed within"),
+        pytest.param(
+            ((50.0, 0.05), (99.8, 0.25)), None, id="changed just before: not in force yet"
+        ),
+        pytest.param(((50.0, 0.05), (80.0, 0.25), (120.0, 0.5)), 0.25, id="changed around"),
+        pytest.param(((50.0, 0.05), (105.0, 0.05)), 0.05, id="told again"),
+        pytest.param(((105.0, 0.05),), None, id="began within"),
+    ],
+)
+def test_a_minutes_share_is_known_when_it_did_not_change(
+    shares: tuple[tuple[float, float], ...], share: float | None
+) -> None:
+    assert local._share(shares, 100.0, 110.0) == share

@@ -30,7 +30,7 @@ from tests.endpoint.serving import (
 from tests.endpoint.traffic import Traffic
 from tidegate.adapters.target.local import LocalTarget
 from tidegate.core.model import Task
-from tidegate.endpoint import envoy, processes
+from tidegate.endpoint import control, envoy, processes
 from tidegate.endpoint.layout import Folder
 from tidegate.endpoint.scorer import load
 from tidegate.errors import NotJudgedError, OutsideError
@@ -68,9 +68,10 @@ def raise_stage(directory: Path) -> Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     directory = tmp_path_factory.mktemp("stage") / "endpoint"
-    stage = raise_stage(directory)
-    yield stage
-    stage.target.stop()
+    try:
+        yield raise_stage(directory)
+    finally:
+        control.stop(directory)
     assert processes_of(directory) == []
 
 

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 class Refused(Exception):  # noqa: N818 (it is an answer, with its status)
     """An answer that is not a prediction."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, answer: tuple[bytes, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.answer = answer  # body and content type when somebody else has already said it
 
 
 class Backend(Protocol):
@@ -89,7 +90,9 @@ class UserBackend:
             headers["x-request-id"] = request_id
         response = await self._server.invoke(body, headers)
         if response.status != 200:
-            raise Refused(response.status, response.body.decode(errors="replace"))
+            raise Refused(
+                response.status, "the user's server said so", (response.body, response.kind)
+            )
         values = predictions(response.body)
         if values is not None:
             self._log.answered(_lines(request_id, arrived, values))

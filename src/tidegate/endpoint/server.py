@@ -52,7 +52,7 @@ class App:
         except ProtocolError as error:
             status, (body, kind) = 400, _problem("BAD_REQUEST", error)
         except Refused as error:
-            status, (body, kind) = error.status, _problem("REFUSED", error)
+            status, (body, kind) = error.status, error.answer or _problem("REFUSED", error)
         except NotJudgedError as error:
             # Not 400: a model whose signature refuses what its predecessor took is the model's
             # fault, and only 5xx counts against it.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from tidegate.errors import OutsideError
 
@@ -50,7 +51,7 @@ class Store:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")  # all tables at once
 
     def close(self) -> None:
         """Close the file."""
@@ -146,18 +147,24 @@ class Store:
 
 
 class Reader:
-    """The store, read only."""
+    """The store, read only, as it was at one moment.
+
+    Raises:
+        OutsideError: it is not there (yet), or cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
-            self._db = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=10.0)
+            self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=10.0)
+        except sqlite3.Error as error:
+            raise _unreadable(path, error) from error
+        try:
             self._db.execute("PRAGMA query_only=ON")
             self._db.execute("BEGIN")  # one snapshot for all that is read
+            self._db.execute("SELECT 1 FROM meta")
         except sqlite3.Error as error:
-            raise OutsideError(
-                f"Cannot read the endpoint's counts in {path}: {error}",
-                remedy="See whether the endpoint's supervisor runs and the disk is not full.",
-            ) from error
+            self._db.close()
+            raise _unreadable(path, error) from error
 
     def __enter__(self) -> Reader:
         return self
@@ -206,3 +213,10 @@ class Reader:
         """Return how many odd lines of each kind were met."""
         rows = self._db.execute("SELECT name, value FROM meta WHERE name LIKE 'note %'")
         return {name.removeprefix("note "): int(value) for name, value in rows}
+
+
+def _unreadable(path: Path, error: Exception) -> OutsideError:
+    return OutsideError(
+        f"Cannot read the endpoint's counts in {path}: {error}",
+        remedy="See whether the endpoint's supervisor runs and the disk is not full.",
+    )

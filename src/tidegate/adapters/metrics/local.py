@@ -37,9 +37,9 @@ class LocalMetrics:
         Raises:
             OutsideError: the collector does not take it up (no endpoint, no disk).
         """
+        self._ensure()
         if measuring.read(self._folder) != measure:
             measuring.write(self._folder, measure)
-        self._ensure()
         deadline = time.monotonic() + PATIENCE
         while not self._active(measure):
             if time.monotonic() > deadline:
@@ -61,7 +61,7 @@ class LocalMetrics:
         wanted = self._ensure()
         measure = window.measure
         interval = measure.interval
-        with Reader(self._folder.store) as store:
+        with self._open() as store:
             clock = min(now, store.ingested_to())
             closed = math.floor((clock - measuring.lag(wanted.timeout)) / interval)
             first = math.ceil(window.since / interval)
@@ -84,13 +84,13 @@ class LocalMetrics:
     def fill(self, version: str) -> Mapping[str, tuple[int, int]]:
         """Return column -> (rows seen, rows in which it was filled) of live requests."""
         self._ensure()
-        with Reader(self._folder.store) as store:
+        with self._open() as store:
             return store.fills(version)
 
     def notes(self) -> Mapping[str, int]:
         """Return how many odd lines were met, by kind: malformed, late, duplicate."""
         self._ensure()
-        with Reader(self._folder.store) as store:
+        with self._open() as store:
             return store.notes()
 
     def _labels(
@@ -117,11 +117,20 @@ class LocalMetrics:
         )
 
     def _active(self, measure: Measure) -> bool:
-        if not self._folder.store.exists():
-            return False
-        with Reader(self._folder.store) as store:
+        with self._open() as store:
             ways = (measuring.traffic_key(measure), measuring.label_key(measure))
             return all(any(until is None for _, until in store.spans(way)) for way in ways)
+
+    def _open(self) -> Reader:
+        """Open the store; a supervisor that has just been started for the first time makes it."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return Reader(self._folder.store)
+            except OutsideError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)
 
     def _ensure(self) -> spec.Spec:
         wanted = spec.read(self._folder)
