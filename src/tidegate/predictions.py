@@ -255,7 +255,8 @@ def _slices(path: Path, column: Any, name: str) -> SliceColumn:
     indices = plain(encoded.indices)
     if encoded.indices.null_count:  # not fill_null(): that imports pandas
         indices = np.where(nulls(encoded.indices), len(values), indices)
-    present, codes = np.unique(indices, return_inverse=True)
+    occurs = np.bincount(indices, minlength=len(values) + 1) > 0
+    present, codes = np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[indices]
     if len(present) > MOST_GROUPS:
         raise ConfigError(
             f"{path}: column {name!r} has {len(present):,} different values, "

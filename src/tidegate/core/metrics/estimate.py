@@ -59,3 +59,14 @@ def mean_of(scores: Floats, *, unit: float = 0.0, marks: bool = False) -> Estima
         unit=unit,
         proportion=proportion,
     )
+
+
+def dot(a: Floats, b: Floats) -> float:
+    """Return the sum of products, on one thread: the same number on any machine's core count.
+
+    BLAS spreads a long dot product over its threads, which also stalls where cores are shared.
+
+    >>> dot(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    11.0
+    """
+    return float(np.einsum("i,i->", a, b))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from tidegate.core.metrics.estimate import dot
+
 if TYPE_CHECKING:
     from tidegate.core.metrics.estimate import Estimate, Floats
 
@@ -138,7 +140,7 @@ def contrast(candidate: Estimate, reference: Estimate, k: float = 1.0) -> Statis
     if candidate.proportion and reference.proportion:
         centre = (n * value + 1.0 - k) / (n + 2)
         rows = influence + value
-        square = (float(rows @ rows) + 1.0 + k * k) / (n + 2) - centre * centre
+        square = (dot(rows, rows) + 1.0 + k * k) / (n + 2) - centre * centre
         return Statistic(centre=centre, se=math.sqrt(square / (n + 2)), df=math.inf, n=n)
     least = max(_least_error(candidate), _least_error(reference))
     return Statistic(
@@ -154,7 +156,7 @@ def contrast(candidate: Estimate, reference: Estimate, k: float = 1.0) -> Statis
 def _standard_error(influence: Floats, size: float) -> float:
     """Return the standard error; 0 where the spread is only rounding of numbers of that size."""
     n = len(influence)
-    spread = math.sqrt(float(influence @ influence) / (n - 1))
+    spread = math.sqrt(dot(influence, influence) / (n - 1))
     return spread / math.sqrt(n) if spread > _ROUNDING * abs(size) else 0.0
 
 

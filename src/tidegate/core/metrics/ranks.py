@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.core.metrics.estimate import Estimate
+from tidegate.core.metrics.estimate import Estimate, dot
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -79,16 +79,13 @@ def roc_auc(truth: Floats, score: Floats) -> Estimate | None:
     if min(positives, negatives) < 1:
         return None
     ties = _ties(truth, score)
-    negatives_below = ties.below - ties.positives_below
-    negatives_in = ties.sizes - ties.positives
-    beaten = (negatives_below + 0.5 * negatives_in) / negatives
-    positives_above = positives - ties.positives_below - ties.positives
-    beaten_by = (positives_above + 0.5 * ties.positives) / positives
-    value = float((beaten * ties.positives).sum() / positives)
+    # Ranks among each class, a tied row counting half.
+    ones_under = ties.positives_below + 0.5 * ties.positives
+    beaten = (ties.below + 0.5 * ties.sizes - ones_under) / negatives
+    value = dot(beaten, ties.positives) / positives
     up = _scale(n, positives) * (beaten - value)
-    down = _scale(n, negatives) * (beaten_by - value)
-    is_one = ties.sorted_truth == 1.0
-    placements = np.where(is_one, ties.spread(up), ties.spread(down))
+    down = _scale(n, negatives) * ((1.0 - value) - ones_under / positives)
+    placements = np.where(ties.sorted_truth == 1.0, ties.spread(up), ties.spread(down))
     smaller = min(positives, negatives)
     return Estimate(
         value=value, influence=ties.unsort(placements), df=int(smaller) - 1, unit=n / smaller
