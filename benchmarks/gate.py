@@ -1,8 +1,8 @@
 """The gate's speed: 5 paired metrics x (all rows + 20 slices), against its limit and its peers.
 
 The limit is what any comparison must do: read the columns and sort one of them. The peer is what
-people write today: scikit-learn metrics inside ``scipy.stats.bootstrap``; one resample of it is
-timed and multiplied by 1,000, because nobody waits for the real thing.
+people write today: scikit-learn's metrics in a paired bootstrap loop, overall and per slice. One
+resample of it is timed once and multiplied by 1,000: an extrapolation, not a measurement.
 """
 
 from __future__ import annotations
