@@ -76,7 +76,7 @@ class Engine:
         model = VersionRef(
             version=str(number),
             digest=folder_digest(folder / MODEL),
-            recipe=f"recipe-{number}",
+            recipe=f"{number:064x}",
             commit=f"{number:040x}",
         )
         self.append(Registered(model=model))
@@ -86,7 +86,7 @@ class Engine:
         champion = self.state.champion
         self.append(
             Judged(
-                outcome="pass", candidate=model.digest, champion=None, holdout="h", rules="r",
+                outcome="pass", candidate=model.digest, champion=None, holdout="d" * 64, rules="e" * 64,
                 recipe=model.recipe, commit=model.commit,
             ),
             Requested(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping  # noqa: TC003 (dataclass fields)
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tidegate.core.evidence import Arm, LabelArm, LabelStratum, Minute, Series
-from tidegate.core.ledger import ChainError, Event, follow, from_lines, to_lines
+from tidegate.core.ledger import ChainError, Event, follow, from_lines, to_json, to_lines
 from tidegate.core.state import State, fold
-from tidegate.errors import OutsideError
+from tidegate.errors import ConfigError, OutsideError
+from tidegate.load import violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,11 +75,15 @@ class Ledger:
 
         Raises:
             LedgerMovedError: somebody else appended first; read again and decide again.
+            ConfigError: an event breaks ``schemas/event.schema.json`` (a reason of 5,000 letters).
         """
         chain = list(book.chain)
         for payload in payloads:
             chain.append(follow(chain, payload, at=at, actor=actor, human=human))
         new = tuple(chain)
+        for event in new[len(book.chain) :]:
+            if found := violations(to_json(event), "event.schema.json"):
+                raise ConfigError(f"this cannot be written into the ledger: {found[0]}")
         state = fold(new[len(book.chain) :], book.state)
         files = {
             EVENTS: to_lines(new),

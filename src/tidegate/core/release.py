@@ -252,7 +252,9 @@ def _held(
 
 def _decision(state: State, rollout: Rollout, canary: Canary, seen: Observation) -> Decision:
     progress = progress_of(state, rollout, canary, seen.now)
-    series = seen.series or Series(minutes=(), labels=(), closed=0)
+    # Without a source the clock still runs, so that a dead one reaches its deadline.
+    closed = math.floor(seen.now / canary.interval)
+    series = seen.series or Series(minutes=(), labels=(), closed=closed)
     evidence = Evidence.of(
         canary,
         series,

@@ -7,7 +7,7 @@ a remote (https://git-scm.com/docs/git-push: a branch is only fast-forwarded).
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -80,15 +80,8 @@ class GitLedger:
         return Snapshot(commit=commit, files=_Files(self._repository, commit))
 
     def _commit(self, base: Snapshot, files: Mapping[str, bytes], message: str) -> str:
-        index = {"GIT_INDEX_FILE": str(self._index_file())}
-        git(self._repository, "read-tree", base.commit or "--empty", env=index)
-        entries = b""
-        for path, content in files.items():
-            blob = git(self._repository, "hash-object", "-w", "--stdin", stdin=content).decode()
-            entries += f"100644 {blob.strip()}\t{path}\n".encode()
-        git(self._repository, "update-index", "--index-info", stdin=entries, env=index)
-        tree = git(self._repository, "write-tree", env=index).decode().strip()
-        self._index_file().unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix="tidegate-index-") as folder:
+            tree = self._tree(base, files, {"GIT_INDEX_FILE": f"{folder}/index"})
         parent = ("-p", base.commit) if base.commit else ()
         return (
             git(self._repository, "commit-tree", tree, *parent, "-m", message, env=_AUTHOR)
@@ -96,9 +89,15 @@ class GitLedger:
             .strip()
         )
 
-    def _index_file(self) -> Path:
-        folder = self._repository / text(self._repository, "rev-parse", "--git-common-dir")
-        return folder / f"tidegate-index-{os.getpid()}"
+    def _tree(self, base: Snapshot, files: Mapping[str, bytes], index: Mapping[str, str]) -> str:
+        """Return the tree of ``base`` with ``files`` written over it, by an index of its own."""
+        git(self._repository, "read-tree", base.commit or "--empty", env=index)
+        entries = b""
+        for path, content in files.items():
+            blob = git(self._repository, "hash-object", "-w", "--stdin", stdin=content).decode()
+            entries += f"100644 {blob.strip()}\t{path}\n".encode()
+        git(self._repository, "update-index", "--index-info", stdin=entries, env=index)
+        return git(self._repository, "write-tree", env=index).decode().strip()
 
     def _push(self, commit: str) -> None:
         assert self._remote is not None
