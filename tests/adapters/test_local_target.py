@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -286,6 +287,13 @@ def test_a_port_taken_after_a_crash_is_told_and_taken_back_later(tmp_path: Path)
         assert stage.target.read().traffic() == {"1": 1.0}
     finally:
         stage.target.stop()
+
+
+def test_nothing_runs_on_when_the_folder_is_deleted(tmp_path: Path) -> None:
+    stage = raise_stage(tmp_path / "endpoint")
+    assert processes_of(tmp_path)
+    shutil.rmtree(stage.folder.path, ignore_errors=True)
+    wait_for(lambda: not processes_of(tmp_path))
 
 
 def test_missing_packages_are_told_with_the_extra_to_install(

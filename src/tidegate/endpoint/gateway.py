@@ -33,6 +33,7 @@ class Gateway:
         self._listening = False
         self._known: set[str] = set()
         self._asked_reopen = ""
+        self._pid: int | None = None
 
     def follow(self, spec: Spec, leaving: Iterable[str], now: float) -> None:
         """Make Envoy run, know the variants and split the traffic. ``now``: monotonic seconds."""
@@ -45,6 +46,7 @@ class Gateway:
             self._write("routes.json", xds.routes(spec.traffic, spec.timeout))
             self._start(now)
             return
+        self._pid = processes.alive(folder.envoy_lock)
         # A route must not name a cluster before Envoy has it, or requests in between fail.
         if not set(spec.traffic) <= self._known:
             self._known = self._ask_known()
@@ -66,7 +68,9 @@ class Gateway:
             self._asked_reopen = current
 
     def end(self) -> None:
-        """End Envoy, now."""
+        """End Envoy, now, also when somebody has deleted the folder it runs in."""
+        if self._pid is not None and not self._folder.envoy_lock.exists():
+            processes.kill_group(self._pid)
         processes.end(self._folder.envoy_lock, grace=0)
 
     def _start(self, now: float) -> None:

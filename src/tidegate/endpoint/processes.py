@@ -94,6 +94,11 @@ def end(lock: Path, *, grace: float) -> None:
     sweep(lock)
 
 
+def kill_group(pid: int) -> None:
+    """Send SIGKILL to a process group whose lock file somebody has deleted."""
+    _signal(pid, signal.SIGKILL)
+
+
 def ask_to_end(lock: Path) -> None:
     """Send SIGTERM to the process group behind ``lock`` and return at once."""
     pid = alive(lock)

@@ -124,6 +124,8 @@ async def serve(folder: Folder, version: str) -> int:
     await server.serve([_listen(folder.socket(version))])
     chores.cancel()
     log.flush()
+    if user is not None and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGTERM)  # the user's server and its children; we ignore it by now
     return 1 if user is not None and user.died else 0
 
 
@@ -136,7 +138,7 @@ async def _chores(
     while True:
         await asyncio.sleep(1.0)
         log.flush()
-        if ended is not None and ended.done():
+        if (ended is not None and ended.done()) or not folder.spec.exists():
             server.should_exit = True
         # The dead-man's switch lives in the supervisor. A killed one must not leave the gate open
         # until somebody calls, so the servers bring it back.
