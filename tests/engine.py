@@ -42,7 +42,7 @@ class Engine:
 
     @classmethod
     def make(cls, root: Path) -> Engine:
-        return cls(root, MemoryLedger(), FakeTarget(), FakeMetrics(), FakeRegistry())
+        return cls(root, MemoryLedger(), FakeTarget(), FakeMetrics(), FakeRegistry(root))
 
     @property
     def ledger(self) -> Ledger:
@@ -72,7 +72,6 @@ class Engine:
     def version(self, number: int) -> VersionRef:
         """Register version ``number``: a bundle of its own in the registry."""
         folder = make_bundle(self.root / f"v{number}", f"model {number}")
-        self.registry.folders[str(number)] = folder
         model = VersionRef(
             version=str(number),
             digest=folder_digest(folder / MODEL),

@@ -84,6 +84,8 @@ class FakeTarget:
 
     def remove(self, version: str, *, generation: int) -> None:
         self._fence(generation)
+        if version in self.armed[1]:
+            raise OutsideError("the dead-man's switch would send traffic to it")
         self.variants.pop(version, None)
 
     def ask(self, version: str, rows: pa.Table) -> npt.NDArray[np.float64]:
@@ -91,8 +93,9 @@ class FakeTarget:
             return self.answers(version, rows)
         return np.asarray(rows["x"].to_numpy(), dtype=np.float64)
 
-    def arm(self, until: float | None, fallback: Traffic) -> None:
-        self.armed = (until, fallback)
+    def arm(self, until: float | None, fallback: Traffic, *, generation: int) -> None:
+        if generation >= self.generation:
+            self.armed = (until, fallback)
 
     def _fence(self, generation: int) -> None:
         if generation < self.generation:
@@ -162,9 +165,9 @@ class FakeMetrics:
 
 @dataclass
 class FakeRegistry:
-    """A registry that keeps bundles by version."""
+    """A registry that keeps the bundle of version 3 in the folder ``v3``."""
 
-    folders: dict[str, Path] = field(default_factory=dict)
+    root: Path
     alias: dict[str, str] = field(default_factory=dict)
     head: str | None = None
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -175,7 +178,7 @@ class FakeRegistry:
     def fetch(self, name: str, version: str, into: Path) -> None:
         import shutil
 
-        shutil.copytree(self.folders[version], into, dirs_exist_ok=True)
+        shutil.copytree(self.root / f"v{version}", into, dirs_exist_ok=True)
 
     def publish(self, name: str, aliases: Mapping[str, str | None], head: str) -> str | None:
         before, self.head = self.head, head

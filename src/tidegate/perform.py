@@ -1,7 +1,8 @@
 """The one interpreter of actions: reads the world, asks the core, does one thing, reads again.
 
 Every side effect is idempotent and its intent stands in the ledger before it happens, so a kill
-between any two lines here is repaired by the next pass.
+between any two lines here is repaired by the next pass. Every write to the endpoint carries the
+ledger sequence number it was decided at: an endpoint that has seen a newer one refuses it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tidegate.core.actions import (
     Route,
     Wait,
 )
-from tidegate.core.events import ENDS, ParityChecked, Phase, Published
+from tidegate.core.events import ParityChecked, Phase, Published
 from tidegate.core.model import Task, VersionRef
 from tidegate.core.release import GAP, step
 from tidegate.core.skew import skewed
@@ -141,14 +142,13 @@ def _measure(world: World, rollout: Rollout, canary: Canary) -> Measure:
 
 def _arm(world: World, book: Book, canary: Canary | None) -> None:
     """Re-arm the dead-man's switch while a canary has traffic; disarm it otherwise."""
-    rollout = book.state.rollout
-    if rollout is None or canary is None or rollout.baseline is None:
-        world.target.arm(None, {})
-    elif rollout.phase is Phase.CANARY and rollout.applied:
+    rollout, generation = book.state.rollout, book.state.seq
+    live = rollout is not None and rollout.phase is Phase.CANARY and rollout.applied
+    if live and rollout and rollout.baseline and canary:
         until = world.clock() + GAP * canary.interval
-        world.target.arm(until, {rollout.baseline.version: 1.0})
-    elif rollout.phase not in ENDS:
-        world.target.arm(None, {})
+        world.target.arm(until, {rollout.baseline.version: 1.0}, generation=generation)
+    else:
+        world.target.arm(None, {}, generation=generation)
 
 
 def _perform(
@@ -167,12 +167,13 @@ def _perform(
         case CheckParity(rollout=name, model=model):
             checked = _parity(world, book, name, model)
             world.ledger.append(book, checked, at=world.clock(), actor=world.actor)
-        case Route(traffic=traffic, generation=generation):
+        case Route(traffic=traffic):
             if rollout is not None and canary is not None:
                 world.metrics.observe(_measure(world, rollout, canary))
             world.tell("traffic " + ", ".join(f"{v}: {s:.0%}" for v, s in traffic.items()))
-            world.target.route(traffic, generation=generation)
+            world.target.route(traffic, generation=book.state.seq)
         case Remove(version=version):
+            _arm(world, book, canary)  # the switch may still name it
             world.target.remove(version, generation=book.state.seq)
         case Publish(published=published):
             _publish(world, book, published)

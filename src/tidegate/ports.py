@@ -78,8 +78,9 @@ class Target(Protocol):
 class DeadMan(Protocol):
     """The switch that shuts the gate when nobody ticks any more."""
 
-    # From `until` (epoch seconds) on, without a later call, traffic becomes `fallback`. None disarms.
-    def arm(self, until: float | None, fallback: Traffic) -> None: ...
+    # From `until` (epoch seconds) on, without a later call, traffic becomes `fallback`; None
+    # disarms. A call with an older generation than the newest one seen changes nothing.
+    def arm(self, until: float | None, fallback: Traffic, *, generation: int) -> None: ...
 
 
 class MetricSource(Protocol):

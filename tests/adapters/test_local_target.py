@@ -174,8 +174,8 @@ def test_the_switch_shuts_the_gate_when_nobody_ticks_and_a_newer_route_opens_it(
     split = {"1": 0.5, "2": 0.5}
     routed = stage.next()
     stage.target.route(split, generation=routed)
-    stage.target.arm(time.time() + 0.6, {"1": 1.0})
-    stage.target.arm(time.time() + 1.2, {"1": 1.0})  # a pass in between
+    stage.target.arm(time.time() + 0.6, {"1": 1.0}, generation=99)
+    stage.target.arm(time.time() + 1.2, {"1": 1.0}, generation=99)  # a pass in between
     time.sleep(0.8)
     assert stage.target.read().tripped is None
     wait_for(lambda: stage.target.read().tripped, seconds=3)
@@ -191,8 +191,8 @@ def test_the_switch_shuts_the_gate_when_nobody_ticks_and_a_newer_route_opens_it(
 
 def test_a_disarmed_switch_does_nothing(stage: Stage) -> None:
     stage.target.route({"1": 0.5, "2": 0.5}, generation=stage.next())
-    stage.target.arm(time.time() + 0.3, {"1": 1.0})
-    stage.target.arm(None, {})
+    stage.target.arm(time.time() + 0.3, {"1": 1.0}, generation=99)
+    stage.target.arm(None, {}, generation=99)
     time.sleep(0.5)
     assert stage.target.read().tripped is None
 

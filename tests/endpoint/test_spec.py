@@ -26,7 +26,7 @@ TWO = Spec(
 
 
 def test_the_switch_stays_fired_until_a_newer_route() -> None:
-    armed = spec.armed(spec.routed(TWO, {"2": 1.0}, 6), 100.0, {"1": 1.0})
+    armed = spec.armed(spec.routed(TWO, {"2": 1.0}, 6), 100.0, {"1": 1.0}, 6)
     assert spec.fired(armed, 99.9) == armed
     fired = spec.fired(armed, 100.0)
     assert (fired.traffic, fired.tripped, fired.until) == ({"1": 1.0}, 100.0, None)
@@ -36,10 +36,10 @@ def test_the_switch_stays_fired_until_a_newer_route() -> None:
 
 
 def test_the_fallback_of_an_armed_switch_cannot_be_removed() -> None:
-    armed = spec.armed(spec.routed(TWO, {"2": 1.0}, 6), 100.0, {"1": 1.0})
+    armed = spec.armed(spec.routed(TWO, {"2": 1.0}, 6), 100.0, {"1": 1.0}, 6)
     with pytest.raises(OutsideError, match="dead-man"):
         spec.removed(armed, "1", 7)
-    assert "1" not in spec.removed(spec.armed(armed, None, {}), "1", 7).members
+    assert "1" not in spec.removed(spec.armed(armed, None, {}, 6), "1", 7).members
 
 
 def test_a_stale_controller_is_refused() -> None:

@@ -43,7 +43,6 @@ class Route:
     """Give each version its share."""
 
     traffic: Traffic
-    generation: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _rest(state: State, seen: Observation) -> Action:
     wanted = {champion.version: 1.0}
     actual = seen.endpoint.traffic()
     if not actual:
-        return Route(wanted, max(state.seq, seen.endpoint.generation))
+        return Route(wanted)
     if not _same(actual, wanted):
         return _outside(state, "changed_outside", actual)
     return _published(state) or _swept(seen.endpoint, champion.version) or Wait("idle")
@@ -139,7 +139,7 @@ def _apply(rollout: Rollout, endpoint: Endpoint) -> Action:
             return Wait("starting")
     if _same(endpoint.traffic(), rollout.traffic) and endpoint.tripped is None:
         return Append(Routed(rollout=rollout.id))
-    return Route(rollout.traffic, rollout.generation)
+    return Route(rollout.traffic)
 
 
 def _model(rollout: Rollout, version: str) -> VersionRef:

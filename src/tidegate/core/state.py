@@ -52,7 +52,6 @@ class Rollout:
     step: int = 0
     traffic: Mapping[str, float] = field(default_factory=dict)
     applied: bool = True  # the endpoint was read back and does this
-    generation: int = 0  # seq of the newest intent: the fencing number
     routes: tuple[tuple[float, float], ...] = ()  # (when it was verified, candidate's share)
     step_at: float | None = None  # start of the step's bake
     cause: str = ""
@@ -160,13 +159,13 @@ def _apply(state: State, event: Event) -> State:  # noqa: C901, PLR0911, PLR0912
         case Refused(cause=cause):
             return _advance(state, phase=Phase.REFUSED, cause=cause)
         case Routing() as routing:
-            return _routing(state, routing, event)
+            return _routing(state, routing)
         case Routed():
             return _routed(state, event.at)
         case Heartbeat():
             return state
         case Gap(tripped=tripped):
-            again = {"applied": False, "generation": event.seq} if tripped else {}
+            again = {"applied": False} if tripped else {}
             return _advance(state, step_at=event.at, **again)
         case Published() as published:
             return replace(state, published=published)
@@ -233,11 +232,11 @@ def _advance(state: State, **changes: Any) -> State:
     return replace(state, rollout=replace(state.rollout, **changes))
 
 
-def _routing(state: State, routing: Routing, event: Event) -> State:
+def _routing(state: State, routing: Routing) -> State:
     phase = Phase(routing.phase)
     state = _advance(
         state, phase=phase, step=routing.step, traffic=routing.traffic, applied=False,
-        generation=event.seq, cause=routing.cause, evidence=routing.evidence,
+        cause=routing.cause, evidence=routing.evidence,
     )  # fmt: skip
     if phase is Phase.REVERTED and state.rollout is not None:
         state = _banish(state, state.rollout.model)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SEGMENT = 8 << 20  # bytes after which a new segment begins
 
+_MOST_COLUMNS = 2_000
+
 
 class AnswerLog:
     """Appends to the segments of one variant."""
@@ -41,6 +43,8 @@ class AnswerLog:
         """Count ``rows`` rows in which each column had that many values that are not null."""
         self._seen += rows
         for name, filled in columns.items():
+            if name not in self._filled and len(self._filled) >= _MOST_COLUMNS:
+                continue  # names come from the callers: they must not fill our memory
             self._filled[name] = self._filled.get(name, 0) + filled
 
     def flush(self) -> None:

@@ -68,8 +68,10 @@ class ModelBackend:
 
     def _record(self, answered: Sequence[tuple[Asked, npt.NDArray[np.float64]]]) -> None:
         for asked, _ in answered:
-            names = self._scorer.columns or tuple(asked.rows.columns)
-            _count_filled(self._log, asked.rows, names)
+            # What a request could have filled and what it did fill, the model's columns or not:
+            # the next model may want a column that this one does not.
+            names = dict.fromkeys((*(self._scorer.columns or ()), *asked.rows.columns))
+            _count_filled(self._log, asked.rows, tuple(names))
         self._log.answered(
             [line for asked, values in answered for line in _lines(asked.id, asked.arrived, values)]
         )

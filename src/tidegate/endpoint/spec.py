@@ -154,12 +154,16 @@ def removed(spec: Spec, version: str, generation: int) -> Spec:
     return replace(spec, members=members, generation=generation)
 
 
-def armed(spec: Spec, until: float | None, fallback: Traffic) -> Spec:
+def armed(spec: Spec, until: float | None, fallback: Traffic, generation: int) -> Spec:
     """Set, move or (``until`` None) clear the dead-man's switch.
+
+    A caller that fell behind changes nothing: whoever came after it has armed as is right now.
 
     Raises:
         OutsideError: the fallback names a version that is not deployed.
     """
+    if generation < spec.generation:
+        return spec
     if until is None:
         return replace(spec, until=None, fallback={})
     return replace(spec, until=until, fallback=_checked(spec, fallback))

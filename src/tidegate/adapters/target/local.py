@@ -169,15 +169,17 @@ class LocalTarget:
         ]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def arm(self, until: float | None, fallback: Traffic) -> None:
+    def arm(self, until: float | None, fallback: Traffic, *, generation: int) -> None:
         """Let traffic become ``fallback`` at ``until`` (epoch seconds); None disarms.
+
+        A call of an older generation than the newest one seen changes nothing.
 
         Raises:
             OutsideError: the fallback names a version that is not deployed.
         """
         if spec.read(self._folder) is None and until is None:
             return
-        self._change(lambda before: spec.armed(before, until, fallback))
+        self._change(lambda before: spec.armed(before, until, fallback, generation))
         control.ensure(self._folder)
 
     def stop(self) -> None:
