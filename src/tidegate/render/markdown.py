@@ -1,4 +1,4 @@
-"""Making text from outside harmless in Markdown."""
+"""Making text from outside harmless in Markdown, and readable anywhere."""
 
 from __future__ import annotations
 
@@ -8,21 +8,31 @@ import unicodedata
 _LONGEST = 120
 
 
+def plain(text: object) -> str:
+    """Return ``text`` on one line of at most 120 visible characters.
+
+    Control, format, bidirectional, private-use and surrogate characters are dropped, newlines
+    become spaces.
+
+    >>> plain("a\\nb\\u202ec")
+    'a bc'
+    """
+    kept = "".join(" " if c in "\n\r\t" else c for c in str(text) if _visible(c))
+    kept = " ".join(kept.split())
+    return kept if len(kept) <= _LONGEST else kept[: _LONGEST - 1] + "…"
+
+
 def code(text: object) -> str:
     """Return ``text`` as an inline code span that renders as itself and as nothing else.
 
-    Control, format, bidirectional, private-use and surrogate characters are dropped, newlines
-    become spaces, and it is cut to 120 characters. The fence is one back-tick longer than the
+    It is made :func:`plain` first. The fence is one back-tick longer than the
     longest run inside; ``|`` is escaped so that it may stand in a table. Inside a code span
     GitHub resolves no mention, no issue reference, no link and no HTML.
 
     >>> code("a`b|c")
     '``a`b\\\\|c``'
     """
-    kept = "".join(" " if c in "\n\r\t" else c for c in str(text) if _visible(c))
-    kept = " ".join(kept.split())
-    if len(kept) > _LONGEST:
-        kept = kept[: _LONGEST - 1] + "…"
+    kept = plain(text)
     if not kept:
         return "` `"
     fence = "`" * (max((len(run) for run in re.findall("`+", kept)), default=0) + 1)

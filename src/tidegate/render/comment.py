@@ -1,0 +1,245 @@
+"""A verdict as one Markdown comment, or as a job summary.
+
+Whatever comes from outside stands in a code span (:func:`tidegate.render.markdown.code`), and the
+text is never longer than GitHub takes: the collapsed details give way first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tidegate.core.model import Finding, Kind, Outcome
+from tidegate.render.decision import guard_line
+from tidegate.render.markdown import code
+from tidegate.render.report import (
+    bounds,
+    ending,
+    evidence,
+    happened,
+    meaning,
+    shown,
+    title,
+    tone,
+)
+from tidegate.render.verdict import margin_text, number, percent, reason, signed, summary
+from tidegate.render.words import CAUSES, lasting, share, when
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tidegate.core.story import Turn
+    from tidegate.render.report import Report
+
+LIMIT = 65_000  # bytes of UTF-8, which are never fewer than the 65,536 characters GitHub counts
+_SLICES = 8
+_TURNS = 12
+_ALERTS = {
+    Outcome.PASS: "TIP",
+    Outcome.INCONCLUSIVE: "WARNING",
+    Outcome.REJECT: "CAUTION",
+    Outcome.ERROR: "IMPORTANT",
+}
+_BADGES = {
+    Outcome.PASS: "✅ pass",
+    Outcome.INCONCLUSIVE: "⚠️ inconclusive",
+    Outcome.REJECT: "❌ reject",
+    Outcome.ERROR: "🚫 error",
+}
+
+
+def comment(report: Report) -> str:
+    """Return the pull request's comment; its first line is the marker by which it is found again."""
+    marker = f"<!-- tidegate:{report.model} -->\n"
+    return marker + _fitted(report, LIMIT - len(marker))
+
+
+def job_summary(report: Report) -> str:
+    """Return the same for ``GITHUB_STEP_SUMMARY``, where nothing is ever looked for again."""
+    return _fitted(report, LIMIT)
+
+
+def _fitted(report: Report, room: int) -> str:
+    """Return the report in at most ``room`` bytes."""
+    body = ""
+    for most in (30, 10, 3):  # rows of a list; three of the longest names always fit
+        body = _body(report, most)
+        if _size(body) <= room:
+            break
+    parts, left = [body], []
+    room -= _size(body) + 300  # for the line that says what is missing
+    for folded in (_digests(report), _findings(report), _parameters(report)):
+        text, missing = folded.fit(room)
+        room -= _size(text)
+        parts.append(text)
+        left += [f"{missing:,} of {len(folded.rows):,} {folded.what}"] if missing else []
+    if left:
+        where = "all of it is in `verdict.json` and `run.json`"
+        parts.append(f"\nLeft out for length: {', '.join(left)}; {where}.\n")
+    return "".join(parts)
+
+
+def _body(report: Report, most: int) -> str:
+    verdict, story = report.verdict, report.story
+    reasons = summary(verdict, code)
+    rules = report.rules
+    if len(rules) > most:  # then at least what failed is seen
+        rules = sorted(rules, key=lambda f: f.outcome is Outcome.PASS)
+    also = [f for f in rules if f.decides and f.outcome is not Outcome.PASS]
+    text: str = _page().render(
+        report=report,
+        most=most,
+        alert=_ALERTS[tone(report)],
+        badges=_BADGES,
+        title=title(report).lower(),
+        reason=reasons[0].upper() + reasons[1:],
+        meaning=meaning(report),
+        against=_against(report),
+        rules=rules,
+        also=[f for f in also if not reasons.startswith(reason(f, verdict.confidence, code))],
+        slices=report.slices[: min(_SLICES, most)],
+        about_slices=_about_slices(report.slices),
+        turns=_turns(story.turns) if story else [],
+        guards=evidence(story.turns) if story else (),
+        ending=ending(story) if story else "",
+        sentence=lambda finding: reason(finding, verdict.confidence, code),
+    )
+    return text.rstrip("\n") + "\n"
+
+
+@cache
+def _page() -> Any:
+    pages = Environment(
+        loader=PackageLoader("tidegate.render"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 (Markdown; whatever comes from outside goes through `code`)
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters.update(
+        code=code, number=number, signed=signed, percent=percent, share=share, when=when,
+        lasting=lasting, count=_count, why=_why,
+    )  # fmt: skip
+    pages.globals.update(
+        asked=asked, bounds=bounds, compares=_compares, shown=shown, happened=happened,
+        guard_line=guard_line,
+    )  # fmt: skip
+    return pages.get_template("comment.md.j2")
+
+
+def asked(finding: Finding) -> str:
+    """Return the margin, or the limit in words."""
+    match finding.kind:
+        case Kind.FLOOR:
+            return f"at least {number(finding.limit)}"
+        case Kind.CEILING:
+            return f"at most {number(finding.limit)}"
+        case _:
+            return margin_text(finding.margin)
+
+
+def _compares(finding: Finding) -> bool:
+    return finding.kind in (Kind.MARGIN, Kind.ANCHOR)
+
+
+def _count(n: int) -> str:
+    return f"{n:,}"
+
+
+def _why(cause: str) -> str:
+    """Return a cause in words; a person's own words are quoted."""
+    return CAUSES.get(cause) or code(cause)
+
+
+def _against(report: Report) -> str:
+    if report.verdict.first_release:
+        return "Nothing serves yet: this would be the first release."
+    production = f"Production is version {code(report.champion)}." if report.champion else ""
+    candidate = f" The candidate is version {code(report.candidate)}." if report.candidate else ""
+    return f"{production}{candidate}".strip()
+
+
+def _about_slices(slices: Sequence[Finding]) -> str:
+    """Return how many slices there are, and what was shown of them."""
+    harmed = sum(f.decides and f.outcome is not Outcome.PASS for f in slices)
+    of = f"{len(slices):,} slices" if len(slices) != 1 else "1 slice"
+    if harmed:
+        return f"{of} compared; {harmed:,} of them block."
+    return f"{of} compared; none is shown harmed."
+
+
+def _turns(turns: Sequence[Turn]) -> list[Turn]:
+    """Return the first change of traffic and the newest ones."""
+    return list(turns) if len(turns) <= _TURNS else [turns[0], *turns[1 - _TURNS :]]
+
+
+# --- collapsed details ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Folded:
+    """A collapsed section of whole rows, so that it can be cut between two of them."""
+
+    title: str
+    what: str
+    rows: Sequence[str]
+    head: str = ""
+
+    def fit(self, room: int) -> tuple[str, int]:
+        """Return the section in at most ``room`` bytes, and how many rows that leaves out."""
+        before = f"\n<details>\n<summary>{self.title}</summary>\n\n{self.head}"
+        after = "\n</details>\n"
+        room -= _size(before + after)
+        kept: list[str] = []
+        for row in self.rows:
+            room -= _size(row) + 1
+            if room < 0:
+                break
+            kept.append(f"{row}\n")
+        missing = len(self.rows) - len(kept)
+        return (f"{before}{''.join(kept)}{after}" if kept else ""), missing
+
+
+def _digests(report: Report) -> _Folded:
+    digests, run = report.verdict.digests, report.run
+    known = {
+        "commit": run.commit if run else digests.code,
+        "candidate": digests.candidate,
+        "production": digests.champion,
+        "anchor": digests.anchor,
+        "holdout": digests.holdout,
+        "training data": run.train_digest if run else None,
+        "rules": digests.rules,
+        "recipe (code, config and data)": run.recipe if run else None,
+    }
+    rows = [f"| {what} | {code(value)} |" for what, value in known.items() if value]
+    if run and run.dirty:
+        rows.append("| work tree | differed from the commit |")
+    return _Folded(
+        title="Commit and digests", what="digests", rows=rows, head="| what | digest |\n| --- | --- |\n"
+    )  # fmt: skip
+
+
+def _findings(report: Report) -> _Folded:
+    verdict = report.verdict
+    ordered = [*report.data, *report.rules, *report.slices]
+    rows = [
+        f"- {_BADGES[f.outcome].split()[0]} {reason(f, verdict.confidence, code)}" for f in ordered
+    ]
+    return _Folded(title=f"Every finding ({len(rows):,})", what="findings", rows=rows)
+
+
+def _parameters(report: Report) -> _Folded:
+    found = sorted(report.run.params.items()) if report.run else []
+    rows = [f"| {code(name)} | {code(value)} |" for name, value in found]
+    return _Folded(
+        title=f"Parameters ({len(rows):,})", what="parameters", rows=rows,
+        head="| parameter | value |\n| --- | --- |\n",
+    )  # fmt: skip
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
