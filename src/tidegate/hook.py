@@ -91,6 +91,10 @@ class Place:
         except (FileNotFoundError, ValueError):
             return None
 
+    def forget(self) -> None:
+        """Let the job be run again although it was decided."""
+        (self.folder / "exit").unlink(missing_ok=True)
+
     @property
     def lives(self) -> bool:
         """Whether the job runs."""
@@ -148,10 +152,14 @@ def push(box: Box, commit: str, out: BinaryIO) -> int:
     if code is None:
         raise OutsideError(
             f"the job of {commit[:12]} ended without a decision",
-            remedy="Its output stands above. Take it up again: "
-            f"{shlex.join([sys.executable, '-m', 'tidegate.hook', 'again', commit, *box.options])}",
+            remedy=f"Its output stands above. Take it up again: {shlex.join(again(box, commit))}",
         )
     return code
+
+
+def again(box: Box, commit: str) -> list[str]:
+    """Return the command that takes a commit's job up again, or joins it."""
+    return [sys.executable, "-m", "tidegate.hook", "again", commit, *box.options]
 
 
 def _start(box: Box, place: Place) -> None:

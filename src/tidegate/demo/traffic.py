@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from tidegate.demo.driver import Driver, Status, read, write
-from tidegate.demo.questions import in_order, questions
+from tidegate.demo.questions import autumn, questions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def rate_of(path: Path, otherwise: float = 0.0) -> Callable[[], float]:
 
 async def drive(args: argparse.Namespace) -> None:
     """Run a driver as the command line says."""
-    live = in_order(pq.ParquetFile(args.live).read())
+    live = autumn(pq.ParquetFile(args.live).read())
     before = read(args.status)
     status = Status() if before is None else Status(
         started=before.started + 1, position=before.position
