@@ -128,14 +128,19 @@ def _has_evidence(rollout: Rollout) -> bool:
 
 
 def _measure(world: World, rollout: Rollout, canary: Canary) -> Measure:
+    return measure_of(canary, Task(rollout.request.task), world.labels)
+
+
+def measure_of(canary: Canary, task: Task, labels: Path | None) -> Measure:
+    """Return how live traffic is counted under a policy."""
     slow = next((g.slower_than for g in canary.guards if g.slower_than is not None), None)
     clip = next((g.clip for g in canary.guards if g.clip is not None), None)
     return Measure(
         interval=canary.interval,
         slower_than=slow,
-        task=Task(rollout.request.task),
+        task=task,
         clip=clip,
-        label_source=world.labels,
+        label_source=labels,
         label_every=canary.labels.every,
     )
 

@@ -15,6 +15,7 @@ from tidegate.load import expand, load
 if TYPE_CHECKING:
     import argparse
 
+    from tidegate.adapters.metrics.local import LocalMetrics
     from tidegate.adapters.target.local import LocalTarget
     from tidegate.book import Ledger
     from tidegate.core.config import Config
@@ -138,21 +139,31 @@ class Context:
     def _endpoint(self) -> Path:
         return self.home.endpoint(self.config.release.endpoint)
 
+    @property
+    def labels(self) -> Path | None:
+        """The file in which the truth arrives; None: the endpoint's own."""
+        source = self.config.release.canary.labels.source
+        return self.path(source, "release.canary.labels.from") if source else None
+
+    def metrics(self) -> LocalMetrics:
+        """Return where the endpoint's counts come from."""
+        from tidegate.adapters.metrics.local import LocalMetrics
+
+        return LocalMetrics(self._endpoint)
+
     def world(self) -> World:
         """Return everything that a pass touches."""
-        from tidegate.adapters.metrics.local import LocalMetrics
         from tidegate.perform import World
 
-        labels = self.config.release.canary.labels.source
         return World(
             name=self.config.model.name,
             ledger=self.ledger(),
             target=self.target(),
-            metrics=LocalMetrics(self._endpoint),
+            metrics=self.metrics(),
             registry=self.registry(),
             home=self.home,
             task=self.config.model.task,
-            labels=self.path(labels, "release.canary.labels.from") if labels else None,
+            labels=self.labels,
             serve=self.config.predict.serve,
             tell=self.terminal.progress,
         )

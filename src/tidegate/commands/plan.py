@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tidegate.commands.context import Context
 from tidegate.commands.replay import policy
 from tidegate.core.config import Canary, GuardMetric
 from tidegate.core.power import plan
@@ -14,8 +17,6 @@ from tidegate.errors import ConfigError, Exit
 from tidegate.render.plan import document, lines
 
 if TYPE_CHECKING:
-    import argparse
-
     from tidegate.terminal import Terminal
 
 SUMMARY = "tell how long the canary takes and the smallest regression it can see"
@@ -48,13 +49,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal, observed: Traffic | None = None) -> Exit:
     """Simulate and report. ``observed`` is the endpoint's own traffic, where there is one."""
     canary = policy(args.config)
-    traffic = expected_traffic(args, canary, observed)
+    traffic = expected_traffic(args, canary, observed or _observed(args, terminal))
     terminal.progress("simulating rollouts")
     result = plan(canary, traffic)
     terminal.emit(document(result))
     for line in lines(result):
         terminal.say(line)
     return Exit.OK
+
+
+def _observed(args: argparse.Namespace, terminal: Terminal) -> Traffic | None:
+    """Return what the model's own endpoint has counted lately, where there is one."""
+    path = args.config or Path("mlops.yaml")
+    if not path.exists() or args.traffic:
+        return None
+    context = Context.of(argparse.Namespace(config=path), terminal)
+    canary = context.config.release.canary
+    if not context.home.endpoint(context.config.release.endpoint).is_dir():
+        return None
+    from tidegate.perform import measure_of
+
+    measure = measure_of(canary, context.config.model.task, context.labels)
+    if (recent := context.metrics().recent(measure, time.time())) is None:
+        return None
+    intervals, arm = recent
+    rates = {
+        GuardMetric.ERROR_RATE: arm.errors / arm.requests,
+        GuardMetric.SLOW_REQUESTS: (arm.slow or 0) / arm.requests,
+    }
+    terminal.progress(f"observed: {arm.requests:,} requests in {intervals} intervals")
+    return Traffic(per_minute=arm.requests / intervals * 60 / canary.interval, rates=rates)
 
 
 def expected_traffic(

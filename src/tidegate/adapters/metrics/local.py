@@ -81,6 +81,23 @@ class LocalMetrics:
             labels = self._labels(store, window, first, closed, clock)
         return Series(minutes=minutes, labels=labels, closed=closed)
 
+    def recent(self, measure: Measure, now: float, *, minutes: int = 60) -> tuple[int, Arm] | None:
+        """Return (intervals, sum over them and all variants) of the newest closed traffic.
+
+        None while nothing is counted this way. Intervals without a request are left out: an
+        endpoint that sleeps at night is planned for as it is by day.
+        """
+        wanted = self._ensure()
+        way = measuring.traffic_key(measure)
+        with self._open() as store:
+            clock = min(now, store.ingested_to()) - measuring.lag(wanted.timeout)
+            closed = math.floor(clock / measure.interval)
+            counts = store.traffic(way, closed - minutes, closed)
+        if not counts:
+            return None
+        requests, errors, slow = (sum(column) for column in zip(*counts.values(), strict=True))
+        return len({index for index, _ in counts}), Arm(requests=requests, errors=errors, slow=slow)
+
     def fill(self, version: str) -> Mapping[str, tuple[int, int]]:
         """Return column -> (rows seen, rows in which it was filled) of live requests."""
         self._ensure()
