@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the process's exit code tells the caller (DESIGN section 9)."""
+    """What the process's exit code tells the caller."""
 
     OK = 0  # passed, promoted, done
     REJECTED = 1  # the gate rejected the model, or the canary took it back

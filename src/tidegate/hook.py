@@ -2,7 +2,7 @@
 
 :func:`install` writes the repository's post-receive hook. Each push to the branch becomes a *job*
 in a session of its own, with a clone of its own: the push shows what the job prints, but whoever
-interrupts the push does not stop the job, and a newer push meets a live canary the way DESIGN says
+interrupts the push does not stop the job, and a newer push meets a live canary as its policy says
 (it supersedes it). When the push is decided the job ticks on until the probation is over. A job
 that was killed is taken up by the next push of the same commit, or by
 ``python -m tidegate.hook again COMMIT ...``; nothing happens twice.
