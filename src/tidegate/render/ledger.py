@@ -29,7 +29,7 @@ from tidegate.core.events import (
 from tidegate.render.decision import guard_line
 from tidegate.render.markdown import code
 from tidegate.render.status import guards, headline, serving
-from tidegate.render.words import cause, lasting, share, when
+from tidegate.render.words import CAUSES, cause, lasting, share, when
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,11 @@ def log_line(event: Event) -> str:
     return f"{when(event.at)}  {event.type:<10}  {describe(event.payload)}{who}"
 
 
+def why(code_or_words: str) -> str:
+    """Return a cause in words; a person's own words are quoted."""
+    return CAUSES.get(code_or_words) or code(code_or_words)
+
+
 _PAGES = Environment(
     loader=PackageLoader("tidegate.render"),
     undefined=StrictUndefined,
@@ -107,7 +112,7 @@ _PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_PAGES.filters.update(code=code, when=when, lasting=lasting, share=share, cause=cause)
+_PAGES.filters.update(code=code, when=when, lasting=lasting, cause=cause, why=why)
 _PAGES.globals.update(
     code=code, describe=describe, headline=headline, guard_line=guard_line, guards=guards
 )
@@ -116,11 +121,20 @@ _PAGES.globals.update(
 def page(name: str, state: State, chain: tuple[Event, ...]) -> str:
     """Return the ledger branch's README: what serves, the live rollout, history."""
     shown = [event for event in chain if not isinstance(event.payload, Heartbeat | Routed)]
-    return _PAGES.get_template("ledger.md.j2").render(
+    text = _PAGES.get_template("ledger.md.j2").render(
         name=name,
         state=state,
         serving=serving(state),
+        since=_since(state),
         events=list(reversed(shown))[:_RECENT],
         total=len(chain),
         head=chain[-1].hash if chain else "",
     )
+    return f"{text}\n"
+
+
+def _since(state: State) -> str:
+    if state.champion is None:
+        return "."
+    commit, digest = code(state.champion.commit[:7]), code(state.champion.digest[:12])
+    return f" since {when(state.tenures[-1].since)} UTC (commit {commit}, model {digest})."
