@@ -59,8 +59,8 @@ def interval(place: Place, *, limit: str, tone: str, label: str) -> Markup:
     parts = [
         _text("0", 11, "← worse", "faint"),
         _text("100%", 11, "better →", "faint", anchor="end"),
-        *_line(x, place.limit, "limit", top=16, bottom=46),
-        *(_line(x, 0.0, "zero", top=16, bottom=46) if place.compares else ()),
+        *_beyond(x, place.limit, top=17, bottom=45),
+        *(_line(x, 0.0, "zero", top=17, bottom=45) if place.compares else ()),
         *_range(x, place, 31),
     ]
     if place.limit is not None:
@@ -73,7 +73,7 @@ def interval(place: Place, *, limit: str, tone: str, label: str) -> Markup:
 def bar(place: Place, x: Scale, *, tone: str, label: str) -> Markup:
     """Draw a slice's interval on a scale that it shares with other slices; limit at -1, equal at 0."""
     parts = [
-        *_line(x, -1.0, "limit", top=1, bottom=19),
+        *_beyond(x, -1.0, top=1, bottom=19),
         *_line(x, 0.0, "zero", top=1, bottom=19),
         *_range(x, place, 10),
     ]
@@ -116,6 +116,10 @@ def timeline(stretches: Sequence[Stretch], *, tone: str, label: str) -> Markup:
         Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(y)
         for y in (top, (top + floor) / 2, floor)
     ]
+    parts += [
+        _text("0", top - 5, "100 %", "faint"),
+        _text("0", (top + floor) / 2 - 5, "50 %", "faint"),
+    ]
     for stretch in stretches:
         left, width = _extent(x, stretch)
         height = stretch.share * (floor - top)
@@ -153,6 +157,17 @@ def _svg(parts: Iterable[Markup], *, height: float, tone: str, label: str) -> Ma
     )  # fmt: skip
 
 
+def _beyond(x: Scale, limit: float | None, *, top: int, bottom: int) -> list[Markup]:
+    """Draw the limit, and shade what lies beyond it."""
+    if limit is None:
+        return []
+    shade = Markup('<rect class="beyond" x="0" y="{}" width="{}" height="{}"/>')
+    return [
+        shade.format(top, x.at(limit, 0), bottom - top),
+        *_line(x, limit, "limit", top=top, bottom=bottom),
+    ]
+
+
 def _line(x: Scale, value: float | None, kind: str, *, top: int, bottom: int) -> list[Markup]:
     if value is None:
         return []
@@ -161,19 +176,18 @@ def _line(x: Scale, value: float | None, kind: str, *, top: int, bottom: int) ->
 
 
 def _range(x: Scale, place: Place, y: int) -> list[Markup]:
-    """Draw the interval: strong on the side that decides, and the dot of what was measured."""
-    dot = x.at(place.value, 50)
-    segment = Markup('<line class="{}" x1="{}" x2="{}" y1="{y}" y2="{y}"/>')
-    cap = Markup('<line class="{}" x1="{x}" x2="{x}" y1="{}" y2="{}"/>')
+    """Draw the interval and the dot of what was measured; an unknown bound runs to the edge."""
+    line = Markup('<line x1="{}" x2="{}" y1="{}" y2="{}"/>')
+    left, right = x.at(place.lower, 0.0), x.at(place.upper, 100.0)
     parts = []
-    for kind, bound, edge in (("worst", place.lower, 0.0), ("best", place.upper, 100.0)):
-        if bound is None and place.lower is None and place.upper is None:
-            continue
-        end = x.at(bound, edge)
-        parts.append(segment.format(kind, *((end, dot) if kind == "worst" else (dot, end)), y=y))
-        if bound is not None:
-            parts.append(cap.format(kind, y - 5, y + 5, x=end))
-    return [*parts, Markup('<circle cx="{}" cy="{}" r="4.5"/>').format(dot, y)]
+    if place.lower is not None or place.upper is not None:
+        parts.append(line.format(left, right, y, y))
+    if place.lower is not None:
+        parts.append(line.format(left, left, y - 5, y + 5))
+    if place.upper is not None:
+        parts.append(line.format(right, right, y - 5, y + 5))
+    dot = Markup('<circle cx="{}" cy="{}" r="4.5"/>')
+    return [*parts, dot.format(x.at(place.value, 50.0), y)]
 
 
 def _text(  # noqa: PLR0913 (a label is where, what and how)

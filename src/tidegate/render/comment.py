@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tidegate.core.model import Finding, Kind, Outcome
 from tidegate.render.decision import guard_line
+from tidegate.render.ledger import why
 from tidegate.render.markdown import code
 from tidegate.render.report import (
     bounds,
@@ -26,7 +27,7 @@ from tidegate.render.report import (
     tone,
 )
 from tidegate.render.verdict import margin_text, number, percent, reason, signed, summary
-from tidegate.render.words import CAUSES, lasting, share, when
+from tidegate.render.words import lasting, share, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +122,7 @@ def _page() -> Any:
     )
     pages.filters.update(
         code=code, number=number, signed=signed, percent=percent, share=share, when=when,
-        lasting=lasting, count=_count, why=_why,
+        lasting=lasting, count=_count, why=why,
     )  # fmt: skip
     pages.globals.update(
         asked=asked, bounds=bounds, compares=_compares, shown=shown, happened=happened,
@@ -147,11 +148,6 @@ def _compares(finding: Finding) -> bool:
 
 def _count(n: int) -> str:
     return f"{n:,}"
-
-
-def _why(cause: str) -> str:
-    """Return a cause in words; a person's own words are quoted."""
-    return CAUSES.get(cause) or code(cause)
 
 
 def _against(report: Report) -> str:

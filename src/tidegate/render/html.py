@@ -75,7 +75,7 @@ def html(report: Report) -> str:
         report=report,
         tone=_TONES[tone(report)],
         title=title(report),
-        because=reasons[0].upper() + reasons[1:] if verdict.outcome is Outcome.PASS else reasons,
+        because=_opened(reasons, {plain(f.metric) for f in verdict.findings}),
         meaning=meaning(report),
         rules=[_rule(finding, verdict.confidence) for finding in report.rules],
         slices=_slices(report.slices[:_SLICES], verdict.confidence),
@@ -86,6 +86,13 @@ def html(report: Report) -> str:
         lineage=_lineage(report),
     )
     return page
+
+
+def _opened(sentence: str, names: set[str]) -> str:
+    """Return the sentence with a capital, unless it opens with a metric's name."""
+    if sentence.split(" ", 1)[0].rstrip(":") in names:
+        return sentence
+    return sentence[0].upper() + sentence[1:]
 
 
 @cache

@@ -8,8 +8,8 @@ import unicodedata
 _LONGEST = 120
 
 
-def plain(text: object) -> str:
-    """Return ``text`` on one line of at most 120 visible characters.
+def plain(text: object, longest: int = _LONGEST) -> str:
+    """Return ``text`` on one line of at most ``longest`` visible characters.
 
     Control, format, bidirectional, private-use and surrogate characters are dropped, newlines
     become spaces.
@@ -19,20 +19,20 @@ def plain(text: object) -> str:
     """
     kept = "".join(" " if c in "\n\r\t" else c for c in str(text) if _visible(c))
     kept = " ".join(kept.split())
-    return kept if len(kept) <= _LONGEST else kept[: _LONGEST - 1] + "…"
+    return kept if len(kept) <= longest else kept[: longest - 1] + "…"
 
 
-def code(text: object) -> str:
+def code(text: object, longest: int = _LONGEST) -> str:
     """Return ``text`` as an inline code span that renders as itself and as nothing else.
 
-    It is made :func:`plain` first. The fence is one back-tick longer than the
-    longest run inside; ``|`` is escaped so that it may stand in a table. Inside a code span
-    GitHub resolves no mention, no issue reference, no link and no HTML.
+    It is made :func:`plain` first. The fence is one back-tick longer than the longest run inside;
+    ``|`` is escaped so that it may stand in a table. Inside a code span GitHub resolves no
+    mention, no issue reference, no link and no HTML.
 
     >>> code("a`b|c")
     '``a`b\\\\|c``'
     """
-    kept = plain(text)
+    kept = plain(text, longest)
     if not kept:
         return "` `"
     fence = "`" * (max((len(run) for run in re.findall("`+", kept)), default=0) + 1)

@@ -41,7 +41,7 @@ _SHOWN = {
     Cause.SHOWN: "not worse",
     Cause.HARMED: "harm shown",
     Cause.VIOLATED: "worse",
-    Cause.NOT_HARMED: "not excluded",
+    Cause.NOT_HARMED: "undecided",
     Cause.NOT_SHOWN: "not shown",
     Cause.TOO_FEW_ROWS: "too few rows",
     Cause.TOO_FEW_OF_A_CLASS: "too few of a class",
@@ -117,7 +117,9 @@ def _badness(finding: Finding) -> tuple[object, ...]:
     blocks = finding.decides and finding.outcome is not Outcome.PASS
     p_harm = 2.0 if finding.p_harm is None else finding.p_harm
     room = place(finding)
-    left = room.lower if room and room.lower is not None else float("inf")
+    left = float("inf")
+    if room and room.lower is not None:
+        left = room.lower / abs(room.limit or 1.0)  # in margins: slices of two metrics compare
     return (not blocks, _RANK[finding.outcome] if blocks else 0, p_harm, left, finding.slice or "")
 
 
