@@ -110,7 +110,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.set_defaults(verb=None)
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", help=argparse.SUPPRESS)
     asked = next((a for a in arguments if not a.startswith("-")), None)
-    for verb, text in VERBS.items():
+    # A parser for each verb costs as much as validating a file: make the one that is needed.
+    for verb, text in {asked: VERBS[asked]}.items() if asked in VERBS else VERBS.items():
         sub = verbs.add_parser(verb, help=text, description=text, allow_abbrev=False)
         if verb == asked:
             command: Any = import_module(f"tidegate.commands.{verb}")
