@@ -112,7 +112,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     asked = next((a for a in arguments if not a.startswith("-")), None)
     # A parser for each verb costs as much as validating a file: make the one that is needed.
     for verb, text in {asked: VERBS[asked]}.items() if asked in VERBS else VERBS.items():
-        sub = verbs.add_parser(verb, help=text, description=text, allow_abbrev=False)
+        sub = verbs.add_parser(
+            verb, prog=f"tidegate {verb}", help=text, description=text, allow_abbrev=False
+        )
         if verb == asked:
             command: Any = import_module(f"tidegate.commands.{verb}")
             sub.description = f"{text[0].upper()}{text[1:]}."
