@@ -43,7 +43,7 @@ def run(
 
     async def main() -> list[object]:
         batcher = Batcher(scorer, record)
-        requests = (batcher.score(Rows({"x": [v]}, 1), str(v)) for v in values)
+        requests = (batcher.score(Rows({"x": [v]}, 1), str(v), 0.0) for v in values)
         return list(await asyncio.gather(*requests, return_exceptions=True))
 
     answers = asyncio.run(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from typing import TYPE_CHECKING, Protocol
 
 from tidegate.endpoint.batch import Asked, Batcher, predict
@@ -34,7 +33,9 @@ class Refused(Exception):  # noqa: N818 (it is an answer, with its status)
 class Backend(Protocol):
     """What answers: our scorer, or the user's server."""
 
-    async def invoke(self, body: bytes, request_id: str | None) -> tuple[bytes, str]:
+    async def invoke(
+        self, body: bytes, request_id: str | None, arrived: float
+    ) -> tuple[bytes, str]:
         """Answer a counted request: body and content type."""
 
     async def ask(self, body: bytes) -> npt.NDArray[np.float64]:
@@ -52,10 +53,12 @@ class ModelBackend:
         self._log = log
         self._batcher = Batcher(scorer, self._record)
 
-    async def invoke(self, body: bytes, request_id: str | None) -> tuple[bytes, str]:
+    async def invoke(
+        self, body: bytes, request_id: str | None, arrived: float
+    ) -> tuple[bytes, str]:
         """Answer one request."""
         rows = parse(body, self._scorer.columns)
-        values = await self._batcher.score(rows, request_id)
+        values = await self._batcher.score(rows, request_id, arrived)
         return json.dumps({"predictions": values.tolist()}).encode(), "application/json"
 
     async def ask(self, body: bytes) -> npt.NDArray[np.float64]:
@@ -84,9 +87,10 @@ class UserBackend:
         self._server = server
         self._log = log
 
-    async def invoke(self, body: bytes, request_id: str | None) -> tuple[bytes, str]:
+    async def invoke(
+        self, body: bytes, request_id: str | None, arrived: float
+    ) -> tuple[bytes, str]:
         """Forward one request; log what was predicted when the answer says it readably."""
-        arrived = time.time()
         headers = {"content-type": "application/json"}
         if request_id and request_id.isprintable():
             headers["x-request-id"] = request_id

@@ -8,7 +8,6 @@ while one batch is scored, the next one gathers by itself in the sockets.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,14 +55,16 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
 
-    async def score(self, rows: Rows, request_id: str | None) -> npt.NDArray[np.float64]:
+    async def score(
+        self, rows: Rows, request_id: str | None, arrived: float
+    ) -> npt.NDArray[np.float64]:
         """Return one prediction per row.
 
         Raises:
             NotJudgedError: the model cannot answer these rows.
         """
         answer: asyncio.Future[npt.NDArray[np.float64]] = self._loop.create_future()
-        self._waiting.append(Asked(request_id, time.time(), rows, answer))
+        self._waiting.append(Asked(request_id, arrived, rows, answer))
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._score_waiting)

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,11 @@ from tidegate.endpoint.forward import ForwardError, UserServer
 from tidegate.endpoint.layout import Folder, key
 from tidegate.endpoint.protocol import ProtocolError
 from tidegate.endpoint.scorer import load
+from tidegate.endpoint.xds import ARRIVED
 from tidegate.errors import NotJudgedError, OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
 LARGEST_BODY = 64 << 20  # bytes
 
@@ -75,9 +77,9 @@ class App:
                 raise Refused(405, "send a POST")
             body = await _body(receive)
             if path == "/invocations":
-                names = (value for name, value in scope["headers"] if name == b"x-request-id")
-                request_id = next(names, b"").decode("utf-8", "replace") or None
-                return await self._backend.invoke(body, request_id)
+                headers = dict(scope["headers"])
+                request_id = headers.get(b"x-request-id", b"").decode("utf-8", "replace") or None
+                return await self._backend.invoke(body, request_id, _arrived(headers))
             values = await self._backend.ask(body)
             return json.dumps({"predictions": values.tolist()}).encode(), "application/json"
         if path in {"/ping", "/health"}:
@@ -155,6 +157,18 @@ def _listen(path: str) -> socket.socket:
     listener.listen(4096)
     listener.setblocking(False)  # noqa: FBT003
     return listener
+
+
+def _arrived(headers: Mapping[bytes, bytes]) -> float:
+    """Return when the request arrived at Envoy, in epoch seconds.
+
+    Requests and their labels must fall into the same minute: a request that waits for its batch
+    over the turn of a minute is counted there by nobody else.
+    """
+    try:
+        return float(headers[ARRIVED.encode()])
+    except (KeyError, ValueError):  # asked past Envoy
+        return time.time()
 
 
 async def _body(receive: Callable[[], Awaitable[dict[str, Any]]]) -> bytes:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tidegate.core.endpoint import Traffic
 
+ARRIVED = "x-tidegate-arrived"  # request header: Envoy's clock, for the answers' minutes
+_START = "%START_TIME(%s.%3f)%"
 INVOCATIONS = "invocations"  # the name of the one route that is counted
 LOG = "access/current"  # a symbolic link to the segment being written
 _TYPE = "type.googleapis.com/envoy."
@@ -116,6 +118,12 @@ def routes(traffic: Traffic, timeout: float) -> dict[str, Any]:
                     {
                         "name": "endpoint",
                         "domains": ["*"],
+                        "request_headers_to_add": [
+                            {
+                                "header": {"key": ARRIVED, "value": _START},
+                                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                            }
+                        ],
                         "routes": [
                             {"name": name, "match": {"path": path}, **action}
                             for name, path in matches
@@ -178,7 +186,7 @@ def _cluster(version: str, socket: str) -> dict[str, Any]:
 def _access_log() -> dict[str, Any]:
     fields = {
         "route": "%ROUTE_NAME%",
-        "t": "%START_TIME(%s.%3f)%",
+        "t": _START,
         "variant": "%UPSTREAM_CLUSTER%",
         "status": "%RESPONSE_CODE%",
         "ms": "%DURATION%",
