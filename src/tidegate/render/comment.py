@@ -163,7 +163,7 @@ def _about_slices(slices: Sequence[Finding]) -> str:
     harmed = sum(f.decides and f.outcome is not Outcome.PASS for f in slices)
     of = f"{len(slices):,} slices" if len(slices) != 1 else "1 slice"
     if harmed:
-        return f"{of} compared; {harmed:,} of them block."
+        return f"{of} compared; blocking: {harmed:,}."
     return f"{of} compared; none is shown harmed."
 
 

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 _LONGEST = 120
+_RUN = 20  # CommonMark's reference reader takes no fence of more than 80 back-ticks
 
 
 def plain(text: object, longest: int = _LONGEST) -> str:
@@ -25,14 +26,15 @@ def plain(text: object, longest: int = _LONGEST) -> str:
 def code(text: object, longest: int = _LONGEST) -> str:
     """Return ``text`` as an inline code span that renders as itself and as nothing else.
 
-    It is made :func:`plain` first. The fence is one back-tick longer than the longest run inside;
+    It is made :func:`plain` first, and runs of back-ticks are cut to 20: a fence that has to be
+    longer than 80 is none. The fence is one back-tick longer than the longest run inside;
     ``|`` is escaped so that it may stand in a table. Inside a code span GitHub resolves no
     mention, no issue reference, no link and no HTML.
 
     >>> code("a`b|c")
     '``a`b\\\\|c``'
     """
-    kept = plain(text, longest)
+    kept = re.sub(f"`{{{_RUN},}}", "`" * _RUN, plain(text, longest))
     if not kept:
         return "` `"
     fence = "`" * (max((len(run) for run in re.findall("`+", kept)), default=0) + 1)

@@ -221,8 +221,10 @@ def ending(story: Story) -> str:
     if rollout.phase is Phase.PROMOTED:
         return f"{ended} after {after}"
     after = f"{after} at up to {share(story.peak)}"
-    now = headline(rollout)
-    return f"{ended} after {after}" if ended else f"{now[0].upper()}{now[1:]}: {after} so far"
+    if ended:
+        return f"{ended} after {after}"
+    now = headline(rollout).capitalize()
+    return f"{now}: {after} so far" if story.exposed > 0 else now
 
 
 def happened(turn: Turn) -> str:

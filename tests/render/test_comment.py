@@ -1,0 +1,182 @@
+"""The comment to the letter, and its size under any load."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import tidegate.render
+from tests.engine import POLICY, Engine
+from tests.render.samples import AUC, GOLDEN, RUN, Seen, reports, slices, verdict
+from tidegate.core import story as stories
+from tidegate.core.events import Ordered
+from tidegate.core.model import Cause, Level, Outcome
+from tidegate.render.comment import LIMIT, comment, job_summary
+from tidegate.render.report import Report
+from tidegate.render.verdict import document
+
+_GITHUB = 65_536
+_ALLOWED = {
+    "blockquote", "p", "strong", "code", "table", "thead", "tbody", "tr", "th", "td", "br", "h3",
+    "ul", "li", "details", "summary",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in reports() if name != "error"])
+def test_the_comment_is_as_agreed(name: str) -> None:
+    """``python -m tests.render.samples`` writes the files anew."""
+    assert comment(reports()[name]) == (GOLDEN / f"{name}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "alert", "line"),
+    [
+        ("pass", "TIP", "passed.** All 5 rules are shown at 95% confidence on 28,456 rows."),
+        ("reject", "CAUTION", "rejected.** `roc_auc`: 0.7209 against the champion's 0.7389"),
+        ("inconclusive", "WARNING", "about 61,000 rows would settle it. These rows cannot tell"),
+        ("error", "IMPORTANT", "not judged.** `latency_p95_ms`: nobody measured it."),
+        ("first_release", "TIP", "It may go on as the first release."),
+    ],
+)
+def test_marker_alert_and_reason_come_first(name: str, alert: str, line: str) -> None:
+    marker, box, verdict_line, *_ = comment(reports()[name]).splitlines()
+    assert marker == "<!-- tidegate:flight-delays -->"
+    assert box == f"> [!{alert}]"
+    assert line in verdict_line
+
+
+@pytest.mark.parametrize("name", reports())
+def test_only_plain_elements_and_no_attribute_but_alignment(name: str) -> None:
+    seen = Seen.markdown(comment(reports()[name]))
+    assert {tag.lstrip("/") for tag, _ in seen.tags} <= _ALLOWED
+    assert {attribute for _, attributes in seen.tags for attribute in attributes} <= {
+        ("align", "right")
+    }
+    opened = [tag for tag, _ in seen.tags if tag == "details"]
+    assert len(opened) == sum(tag == "/details" for tag, _ in seen.tags) == 3
+
+
+def test_the_summary_is_the_comment_without_its_marker() -> None:
+    report = reports()["pass"]
+    marker = "<!-- tidegate:flight-delays -->\n"
+    assert marker + job_summary(report) == comment(report)
+
+
+@pytest.mark.parametrize("letter", ["x", "`", "|", "\U0001f600"])
+def test_the_comment_fits_whatever_it_holds(letter: str) -> None:
+    name = letter * 300
+    many = [
+        replace(finding, slice=f"{name}{i}", metric=name) for i, finding in enumerate(slices(5000))
+    ]
+    heads = [
+        replace(AUC, metric=name, outcome=Outcome.REJECT, cause=Cause.VIOLATED) for _ in range(300)
+    ]
+    run = replace(RUN, params={f"{name}{i}": name for i in range(1000)})
+    notes = (name,) * 100
+    report = Report(model="m", verdict=verdict(*heads, *many), run=run, notes=notes)
+    text = comment(report)
+    assert len(text) < _GITHUB
+    assert len(text.encode()) <= LIMIT
+    assert "\nLeft out for length: " in text
+    assert text.endswith("; all of it is in `verdict.json` and `run.json`.\n")
+    tags = [tag for tag, _ in Seen.markdown(text).tags]
+    assert tags.count("details") == tags.count("/details")
+
+
+def test_details_give_way_row_by_row_and_say_so() -> None:
+    text = comment(Report(model="m", verdict=verdict(AUC, *slices(5000))))
+    kept = text.count("\n- ✅ ") + text.count("\n- ⚠️ ")
+    assert len(text) > 0.9 * LIMIT
+    assert f"Left out for length: {5001 - kept:,} of 5,001 findings" in text
+
+
+def test_a_rule_that_failed_is_seen_among_hundreds() -> None:
+    failed = replace(AUC, metric="brier", outcome=Outcome.REJECT, cause=Cause.VIOLATED)
+    text = comment(Report(model="m", verdict=verdict(*[AUC] * 300, failed)))
+    assert (
+        "| `brier` | 0.7389 | 0.7421 | +0.0032<br>+0.0011 to +0.0053 | 0.005 | ❌ reject |" in text
+    )
+    assert "and 271 rules more, listed below." in text
+
+
+def test_slices_are_eight_at_most_with_the_worst_first() -> None:
+    harmed = replace(
+        slices(1)[0], slice="airport=JFK", outcome=Outcome.REJECT, cause=Cause.HARMED, decides=True,
+        p_harm=0.01,
+    )  # fmt: skip
+    critical = replace(
+        slices(1)[0], slice="airport=LGA", level=Level.CRITICAL, outcome=Outcome.INCONCLUSIVE,
+        cause=Cause.NOT_SHOWN, decides=True, p_harm=None,
+    )  # fmt: skip
+    text = comment(Report(model="m", verdict=verdict(AUC, *slices(30), critical, harmed)))
+    rows = re.findall(r"^\| `airport=(\w+)`", text, flags=re.MULTILINE)
+    assert rows[:4] == ["JFK", "LGA", "A00", "A01"]
+    assert len(rows) == 8
+    assert "32 slices compared; blocking: 2." in text
+
+
+def test_a_name_that_could_close_the_marker_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a model name"):
+        Report(model="m --> <script>", verdict=verdict(AUC))
+
+
+def test_a_model_taken_back_is_no_success_whatever_the_gate_said(tmp_path: Path) -> None:
+    engine = Engine.make(tmp_path)
+    engine.serving()
+    bad = engine.version(2)
+    engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.2, 0.0)}
+    engine.metrics.filled = {"x": (4000, 0)}
+    engine.request(bad)
+    engine.run(30)
+    text = comment(_with_story(engine, bad.digest))
+    print(text)
+    assert "> [!CAUTION]\n> **`m`: passed, then taken back.**" in text
+    assert "Taken back after 7 min and 150 requests at up to 5 %" in text
+    assert "| 0 % | taken back | a guard shows harm beyond its margin |" in text
+    assert "\nEvidence at the last change of traffic:\n\n- error_rate: " in text
+    assert "- column `x` is filled in the holdout and empty in live requests" in text
+    # An unchanged ledger gives the same comment: nobody is notified of nothing.
+    assert text == comment(_with_story(engine, bad.digest))
+
+
+def test_a_live_canary_and_a_persons_decision_are_told(tmp_path: Path) -> None:
+    engine = Engine.make(tmp_path)
+    engine.serving()
+    second = engine.version(2)
+    engine.request(second, POLICY)
+    engine.run(4)
+    assert "Version 2 canary at 5 % (step 1)." in comment(_with_story(engine, second.digest))
+    rollout = engine.state.rollout
+    assert rollout is not None
+    engine.append(
+        Ordered(verb="revert", rollout=rollout.id, reason="@oncall <b>"), human=True
+    )  # fmt: skip
+    engine.run(2)
+    text = comment(_with_story(engine, second.digest))
+    assert "passed, then taken back" in text
+    assert "Ordered by `ada`: `@oncall <b>`." in text
+
+
+def _with_story(engine: Engine, digest: str) -> Report:
+    book = engine.ledger.read()
+    rollout = stories.find(book.state, digest)
+    assert rollout is not None
+    told = stories.tell(rollout, book.chain, book.frozen(rollout.id))
+    return Report(model="m", verdict=verdict(AUC), story=told)
+
+
+def test_one_place_turns_a_metric_into_text() -> None:
+    """``render.verdict`` does; charts place pixels, the other modules speak of traffic and time."""
+    folder = Path(tidegate.render.__file__).parent
+    formats = re.compile(r":[+,]*\.\d[efg%]|\bround\(|\|\s*round|%\.\d")
+    modules = ("comment.py", "html.py", "report.py", "verdict_table.py")
+    for path in [*map(folder.joinpath, modules), *folder.glob("templates/*.j2")]:
+        assert not formats.search(path.read_text(encoding="utf-8")), path.name
+
+
+def test_the_comment_and_the_json_say_the_same_reason() -> None:
+    judged = reports()["reject"].verdict
+    assert str(document(judged)["reason"]) in comment(reports()["reject"]).replace("`", "")
