@@ -39,7 +39,8 @@ def read(path: Path, *, task: Task | None = None, by: Sequence[str] = ()) -> Pre
     Args:
         path: the file; Parquet is known by its first bytes, CSV by its suffix.
         task: decides whether ``y_true`` must be there; None: it is read where it is.
-        by: the slice columns to read.
+        by: the slice columns to read, where they are there; a rule about one that is not makes
+            the verdict an error.
 
     Returns:
         The table; ``champion`` and ``anchor`` are None where the columns are absent.
@@ -56,7 +57,7 @@ def read(path: Path, *, task: Task | None = None, by: Sequence[str] = ()) -> Pre
         candidate=_numbers(path, _column(path, table, CANDIDATE), CANDIDATE),
         champion=_numbers(path, table.column(CHAMPION), CHAMPION) if CHAMPION in names else None,
         anchor=_numbers(path, table.column(ANCHOR), ANCHOR) if ANCHOR in names else None,
-        slices={name: _slices(path, _column(path, table, name), name) for name in by},
+        slices={name: _slices(path, table.column(name), name) for name in by if name in names},
     )
 
 

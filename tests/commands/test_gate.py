@@ -151,13 +151,14 @@ def test_bad_input_ends_in_two_and_prints_no_verdict(capsys: pytest.CaptureFixtu
     assert "none.parquet: No such file or directory" in capsys.readouterr().err
 
 
-def test_a_slice_column_that_the_table_lacks_is_a_usage_error(
+def test_a_slice_column_that_the_table_lacks_is_an_error_not_a_pass(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "mlops.yaml").write_text(
         _RULES + "  slices:\n    - {by: [country], metric: roc_auc, margin: 0.2}\n"
     )
-    assert _gate(_columns(), capsys) == (Exit.USAGE, {})
+    code, verdict = _gate(_columns(), capsys)
+    assert (code, verdict["outcome"]) == (Exit.NOT_JUDGED, "error")
 
 
 @pytest.mark.usefixtures("here")

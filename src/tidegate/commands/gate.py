@@ -1,4 +1,4 @@
-"""``tidegate gate``: judge a ready-made table of predictions."""
+"""``tidegate gate``: judge a ready-made table of predictions, or the checked-out commit's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from tidegate.core.table import Predictions
     from tidegate.terminal import Terminal
 
-SUMMARY = "compare two models on a table of predictions: pass, inconclusive, reject or error"
+SUMMARY = "compare two models on the same rows and say pass, inconclusive, reject or error"
 _DEFAULT_FILE = Path("mlops.yaml")
-_EXIT = {
+EXITS = {
     Outcome.PASS: Exit.OK,
     Outcome.INCONCLUSIVE: Exit.INCONCLUSIVE,
     Outcome.REJECT: Exit.REJECTED,
@@ -29,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--predictions",
         type=Path,
-        required=True,
         metavar="FILE",
         help="Parquet or CSV with id, y_true, candidate, champion (none on a first release), "
-        "optionally anchor, and any columns to slice by",
+        "optionally anchor, and any columns to slice by (default: what `tidegate evaluate` left "
+        "for the checked-out commit; that verdict goes into the ledger)",
     )
     parser.add_argument(
         "--config",
@@ -69,6 +69,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     """
     # Here and not above: `tidegate --help` should not load numpy, nor a gate without a file of
     # rules the schema validator.
+    if args.predictions is None:
+        return _judge_commit(args, terminal)
     from tidegate.core.gate import judge
     from tidegate.predictions import infer_task, read
     from tidegate.render.verdict import document
@@ -98,7 +100,21 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     )
     terminal.emit(document(verdict, notes))
     terminal.say(text(verdict, notes))
-    return _EXIT[verdict.outcome]
+    return EXITS[verdict.outcome]
+
+
+def _judge_commit(args: argparse.Namespace, terminal: Terminal) -> Exit:
+    """Judge the candidate of the checked-out commit; the verdict counts."""
+    from tidegate.commands.context import Context
+    from tidegate.commands.judging import judge_bundle
+    from tidegate.render.verdict import document
+    from tidegate.render.verdict_table import text
+
+    args.config = args.config or _DEFAULT_FILE
+    verdict = judge_bundle(Context.of(args, terminal))
+    terminal.emit(document(verdict))
+    terminal.say(text(verdict))
+    return EXITS[verdict.outcome]
 
 
 def default_rules(task: Task, table: Predictions) -> Gate:

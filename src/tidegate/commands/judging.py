@@ -1,4 +1,4 @@
-"""Judging a candidate's bundle: the verdict, its place in the ledger, and its exit code."""
+"""Judging a candidate's bundle: the verdict, and its place in the ledger."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tidegate.commands.evaluate import read_evaluation
 from tidegate.commands.recording import record
 from tidegate.core.events import Judged
 from tidegate.core.gate import judge
-from tidegate.core.model import Digests, Outcome, Verdict
-from tidegate.errors import Exit, NotJudgedError
+from tidegate.core.model import Digests, Verdict
+from tidegate.errors import NotJudgedError
 from tidegate.home import PREDICTIONS, VERDICT
 from tidegate.predictions import read
 from tidegate.render.verdict import document
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
     from tidegate.book import Book
     from tidegate.commands.context import Context
     from tidegate.core.state import State
-
-EXITS = {
-    Outcome.PASS: Exit.OK,
-    Outcome.INCONCLUSIVE: Exit.INCONCLUSIVE,
-    Outcome.REJECT: Exit.REJECTED,
-    Outcome.ERROR: Exit.NOT_JUDGED,
-}
 
 
 def judge_bundle(context: Context) -> Verdict:

@@ -19,7 +19,7 @@ from tidegate.render.plan import document, lines
 if TYPE_CHECKING:
     from tidegate.terminal import Terminal
 
-SUMMARY = "tell how long the canary takes and the smallest regression it can see"
+SUMMARY = "how long a rollout takes, what it can see, and what a bad model can reach"
 
 _PER_MINUTE = {"s": 60.0, "sec": 60.0, "min": 1.0, "m": 1.0, "h": 1 / 60.0, "hour": 1 / 60.0}
 _TRAFFIC = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*/\s*(?P<unit>[a-z]+)")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tidegate import run_record
 from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.evaluate import evaluate, read_evaluation
-from tidegate.commands.judging import EXITS, judge_bundle, show
+from tidegate.commands.gate import EXITS
+from tidegate.commands.judging import judge_bundle, show
 from tidegate.commands.register import register
 from tidegate.commands.release import find_rollout, follow, request
 from tidegate.commands.train import recipe_of, train
