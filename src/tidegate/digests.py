@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 from tidegate.errors import OutsideError
@@ -38,7 +39,8 @@ def folder_digest(folder: Path) -> str:
     for path in paths:
         if path.is_symlink() or not path.is_file():
             raise OutsideError(f"{path}: a model folder holds regular files only")
-        total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+        name = os.fsencode(path.relative_to(folder).as_posix())
+        total.update(name + f"\0{file_digest(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_SHELL_SIGNAL = 128  # a shell adds it to the number of the signal that ended its command
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -50,6 +51,8 @@ def run_command(
         _end_group(child)
     if code != 0:
         ending = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if code > _SHELL_SIGNAL:
+            ending += f" (signal {code - _SHELL_SIGNAL})"
         raise NotJudgedError(
             f"{what} failed with {ending}: {command}",
             remedy=f"Its output stands above. Run the command by itself in {folder} to see more.",

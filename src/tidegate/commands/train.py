@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate import run_record
 from tidegate.commands.context import Context, add_config, add_json
 from tidegate.digests import file_digest, folder_digest, recipe_digest
-from tidegate.errors import Exit, NotJudgedError
+from tidegate.errors import Exit, NotJudgedError, OutsideError
 from tidegate.git import text
 from tidegate.home import MODEL
 from tidegate.process import run_command
@@ -19,7 +21,6 @@ from tidegate.run_record import RunRecord
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from tidegate.adapters.tracking.mlflow import Logged
     from tidegate.terminal import Terminal
@@ -75,7 +76,9 @@ def _train_in(context: Context, work: Path) -> RunRecord:
     train_data = context.path(config.data.train, "data.train")
     holdout = context.path(config.data.holdout, "data.holdout")
     train_digest, holdout_digest = file_digest(train_data), file_digest(holdout)
-    opened = open_run(work / "tracking", template=context.home.root / "tracking" / "empty")
+    # A name of its own: MLflow keeps connections by path, also to a store that is gone.
+    store = Path(tempfile.mkdtemp(prefix="tracking-", dir=work))
+    opened = open_run(store, template=context.home.root / "tracking" / "empty")
     folder = work / "model"
     folder.mkdir()
     env = {
@@ -91,7 +94,7 @@ def _train_in(context: Context, work: Path) -> RunRecord:
     logged = read_run(opened)
     bundle = work / "bundle"
     bundle.mkdir()
-    shutil.copytree(_only_model(folder, logged), bundle / MODEL)
+    model_digest = _kept(_only_model(folder, logged), bundle / MODEL)
     record = RunRecord(
         commit=context.head,
         dirty=bool(text(context.repository, "status", "--porcelain", "--untracked-files=no")),
@@ -100,7 +103,7 @@ def _train_in(context: Context, work: Path) -> RunRecord:
         rules_digest=config.rules_digest,
         train_digest=train_digest,
         holdout_digest=holdout_digest,
-        model_digest=folder_digest(bundle / MODEL),
+        model_digest=model_digest,
         model_size_mb=_size(bundle / MODEL) / 1e6,
         params=logged.params,
         metrics=logged.metrics,
@@ -124,7 +127,8 @@ def recipe_of(context: Context) -> str:
 
 def _only_model(folder: Path, logged: Logged) -> Path:
     """Return the folder of the one model that training left."""
-    folders = [*([folder] if any(folder.iterdir()) else []), *logged.models]
+    saved = folder.is_dir() and any(folder.iterdir())
+    folders = [*([folder] if saved else []), *logged.models]
     if not folders:
         raise NotJudgedError(
             "training ended well but left no model",
@@ -140,6 +144,24 @@ def _only_model(folder: Path, logged: Logged) -> Path:
     return folders[0]
 
 
+def _kept(model: Path, into: Path) -> str:
+    """Copy a model folder into the bundle and return its digest.
+
+    Raises:
+        NotJudgedError: it holds no files, or something else than regular files: a link's target
+            is not part of what was judged, and may be anywhere.
+    """
+    try:
+        digest = folder_digest(model)
+    except OutsideError as error:
+        raise NotJudgedError(
+            f"the model cannot be kept: {error}",
+            remedy="Save copies of files, not links, into the model's folder.",
+        ) from None
+    shutil.copytree(model, into)
+    return digest
+
+
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -150,5 +172,9 @@ def _environment(model: Path) -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": str(os.cpu_count()),
-        **({"requirements": requirements.read_text()} if requirements.is_file() else {}),
+        **(
+            {"requirements": requirements.read_text(errors="replace")}
+            if requirements.is_file()
+            else {}
+        ),
     }

@@ -8,6 +8,7 @@ API: https://mlflow.org/docs/latest/python_api/mlflow.client.html
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -98,6 +99,6 @@ def read_run(opened: OpenRun) -> Logged:
     folders = [opened.folder / "artifacts" / "models" / m.model_id / "artifacts" for m in models]
     return Logged(
         params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
+        metrics={k: v for k, v in run.data.metrics.items() if math.isfinite(v)},  # JSON has no NaN
         models=tuple(folder for folder in folders if folder.is_dir()),
     )
