@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.core.config import Gate, Rule, SliceRule
-from tidegate.core.gate import judge
+from tidegate.core.gate import beats_anchor, judge
 from tidegate.core.model import (
     Cause,
     Digests,
@@ -527,3 +527,23 @@ def test_swapping_the_models_mirrors_the_difference(noise: float, n: int) -> Non
 def test_the_verdict_is_the_worst_of_what_decides() -> None:
     verdict = judge(_table(), _ALL, task=Task.BINARY)
     assert verdict.outcome is worst(f.outcome for f in verdict.findings if f.decides)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "anchor", "better"),
+    [(0.7, 1.5, 1.5, True), (1.0, 1.0, 1.0, False), (1.5, 1.0, 1.0, False)],
+    ids=["better", "equal", "worse"],
+)
+def test_a_candidate_beats_the_anchor_only_when_it_is_shown_better(
+    candidate: float, champion: float, anchor: float, *, better: bool
+) -> None:
+    table = _table(candidate=candidate, champion=champion)
+    assert table.y_true is not None
+    own_anchor = replace(table, anchor=_scores(table.y_true, anchor, 3))
+    for judged, digests in (
+        (own_anchor, Digests(candidate="c", champion="b", anchor="a")),
+        (table, Digests(candidate="c", champion="a", anchor="a")),
+    ):
+        verdict = judge(judged, _gate(AUC), task=Task.BINARY, digests=digests)
+        assert beats_anchor(verdict) is better
+        assert not _find(verdict, cause=Cause.NO_ANCHOR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -284,3 +285,19 @@ def test_closed_minutes_are_written_down_and_never_reopened(engine: Engine) -> N
     engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.9, 0.0)}
     engine.run(1)
     assert engine.ledger.read().frozen(rollout.id).minutes[: len(frozen.minutes)] == frozen.minutes
+
+
+@pytest.mark.parametrize(("better", "anchor"), [(True, "2"), (False, "1")])
+def test_the_anchor_moves_only_to_a_promoted_model_shown_better(
+    engine: Engine, *, better: bool, anchor: str
+) -> None:
+    engine.serving()
+    second = engine.version(2)
+    engine.request(second)
+    judged = engine.state.verdicts[second.digest]
+    engine.append(replace(judged, better=better))
+    assert engine.state.anchor is not None
+    assert engine.state.anchor.version == "1"
+    engine.run(200)
+    assert engine.state.champion == second
+    assert engine.state.anchor.version == anchor

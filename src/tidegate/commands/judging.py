@@ -10,7 +10,7 @@ from tidegate import run_record
 from tidegate.commands.evaluate import read_evaluation
 from tidegate.commands.recording import record
 from tidegate.core.events import Judged
-from tidegate.core.gate import judge
+from tidegate.core.gate import beats_anchor, judge
 from tidegate.core.model import Digests, Verdict
 from tidegate.errors import NotJudgedError
 from tidegate.home import PREDICTIONS, VERDICT
@@ -62,7 +62,7 @@ def judge_bundle(context: Context) -> Verdict:
         digests=Digests(
             candidate=judged.candidate,
             champion=serving,
-            anchor=evaluation.anchor,
+            anchor=state.anchor.digest if state.anchor else None,
             holdout=judged.holdout,
             rules=judged.rules,
             code=trained.commit,
@@ -74,7 +74,7 @@ def judge_bundle(context: Context) -> Verdict:
 
     def spoken(book: Book) -> Judged | None:
         known = book.state.verdicts.get(judged.candidate)
-        said = replace(judged, outcome=str(verdict.outcome))
+        said = replace(judged, outcome=str(verdict.outcome), better=beats_anchor(verdict))
         return None if known == said else said
 
     record(ledger, spoken, actor="tidegate")

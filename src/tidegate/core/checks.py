@@ -93,7 +93,8 @@ def meaningless(
         yield check(Cause.NO_CHAMPION, n, column="champion")
     if _same_model(table, digests):
         yield check(Cause.SAME_MODEL, n, column="champion")
-    if table.anchor is None and not first_release:
+    champion_is_anchor = digests.anchor is not None and digests.anchor == digests.champion
+    if table.anchor is None and not first_release and not champion_is_anchor:
         yield check(
             Cause.NO_ANCHOR, n, column="anchor", outcome=Outcome.INCONCLUSIVE, decides=False
         )

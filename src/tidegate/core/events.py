@@ -51,6 +51,7 @@ class Judged:
     rules: str
     recipe: str
     commit: str
+    better: bool = False  # shown better than the anchor on every compared headline rule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

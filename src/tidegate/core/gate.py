@@ -133,6 +133,24 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
     )
 
 
+def beats_anchor(verdict: Verdict) -> bool:
+    """Tell whether the candidate is shown better than the anchor wherever they were compared.
+
+    Better means that the whole one-sided interval of the headline difference is on the good side
+    of zero. Where the champion is the anchor, the comparison with the champion is the one.
+    """
+    digests = verdict.digests
+    kind = Kind.MARGIN if digests.anchor == digests.champion else Kind.ANCHOR
+    compared = [f for f in verdict.findings if f.level is Level.HEADLINE and f.kind is kind]
+    return bool(compared) and all(_shown_better(finding) for finding in compared)
+
+
+def _shown_better(finding: Finding) -> bool:
+    if finding.direction is Direction.HIGHER:
+        return finding.lower is not None and finding.lower > 0
+    return finding.upper is not None and finding.upper < 0
+
+
 def _check_rules(gate: Gate, task: Task) -> None:
     for rule in gate.rules:
         if not is_system(rule.metric):

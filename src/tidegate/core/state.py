@@ -267,14 +267,18 @@ def _routed(state: State, at: float) -> State:
 
 
 def _crown(state: State, model: VersionRef, at: float) -> State:
-    """Make ``model`` the champion, if it is not; the first champion is also the anchor."""
+    """Make ``model`` the champion, if it is not.
+
+    The first champion is also the anchor; a later one becomes it when it was shown better.
+    """
     if state.champion == model:
         return state
     tenures = tuple(replace(t, until=at) if t.until is None else t for t in state.tenures)
     tenure = Tenure(model=model, since=at)
-    return replace(
-        state, champion=model, tenures=(*tenures, tenure), anchor=state.anchor or model
-    )  # fmt: skip
+    verdict = state.verdicts.get(model.digest)
+    moves = state.anchor is None or (verdict is not None and verdict.better)
+    anchor = model if moves else state.anchor
+    return replace(state, champion=model, tenures=(*tenures, tenure), anchor=anchor)
 
 
 def _close(state: State, at: float) -> State:
