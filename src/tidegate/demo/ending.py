@@ -17,6 +17,8 @@ from tidegate.render.decision import guard_line
 from tidegate.render.status import guards
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tidegate.book import Book
     from tidegate.core.state import Rollout, State
     from tidegate.demo.chapters import Chapter
@@ -45,7 +47,7 @@ class Ending:
 
 def read(stage: Stage, book: Book, commit: str, code: int) -> Ending:
     """Read how the push of ``commit`` ended."""
-    verdict = json.loads((stage.home.bundle(commit) / VERDICT).read_text())
+    verdict = _verdict(stage.home.bundle(commit) / VERDICT)
     rollout = rollout_of(book.state, commit)
     harmed = tuple(g for g in guards(rollout) if g.state is GuardState.HARMED) if rollout else ()
     requests, errors = answered(stage, rollout.model.version) if rollout else (0, 0)
@@ -66,6 +68,14 @@ def read(stage: Stage, book: Book, commit: str, code: int) -> Ending:
         errors=errors,
         quarantined=bool(rollout and rollout.model.digest in book.state.quarantined),
     )
+
+
+def _verdict(path: Path) -> dict[str, Any]:
+    """Return the gate's verdict; one without findings when it never came to that."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {"outcome": "none", "reason": "there is no verdict", "findings": []}
 
 
 def _worst(verdict: dict[str, Any]) -> str:
