@@ -8,7 +8,6 @@ and decides the same again. State never changes but by an event (:mod:`tidegate.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from tidegate.core.actions import (
@@ -23,7 +22,7 @@ from tidegate.core.actions import (
     Wait,
 )
 from tidegate.core.canary import Action as Verb
-from tidegate.core.canary import Cause, Decision, Evidence, GuardEvidence, Progress, decide
+from tidegate.core.canary import Cause, Decision, Evidence, Progress, decide
 from tidegate.core.config import Canary, OnNewer
 from tidegate.core.events import (
     Alerted,
@@ -35,9 +34,9 @@ from tidegate.core.events import (
     Published,
     Refused,
     Routed,
-    Routing,
 )
 from tidegate.core.evidence import Series
+from tidegate.core.intents import climb, promote, route
 
 if TYPE_CHECKING:
     from tidegate.core.endpoint import Endpoint, Traffic
@@ -163,20 +162,20 @@ def _prepare(state: State, rollout: Rollout, canary: Canary, seen: Observation) 
     if published := _published(state):
         return published
     if rollout.mode is Mode.DIRECT:
-        return _route(rollout, Phase.PROMOTED, rollout.request.reason or "first_release", 1.0)
+        return route(rollout, Phase.PROMOTED, rollout.request.reason or "first_release", 1.0)
     if state.hold is not None and state.hold.active(seen.now):
         return Wait("held")
-    return _route_canary(rollout, canary, 0)
+    return climb(rollout, canary, 0)
 
 
 def _called_off(state: State, rollout: Rollout, canary: Canary) -> Action | None:
     """Return the end of a rollout that must not get traffic (any more)."""
     if rollout.order is not None and rollout.order.verb == "revert":
-        return _route(rollout, Phase.REVERTED, "human")
+        return route(rollout, Phase.REVERTED, "human")
     if rollout.order is not None and rollout.phase is not Phase.REQUESTED:
-        return _route(rollout, Phase.PROMOTED, "human", 1.0)
+        return route(rollout, Phase.PROMOTED, "human", 1.0)
     if state.queue and canary.on_newer is OnNewer.SUPERSEDE:
-        return _route(rollout, Phase.SUPERSEDED, "newer")
+        return route(rollout, Phase.SUPERSEDED, "newer")
     if rollout.mode is Mode.CANARY:
         serving = rollout.baseline.digest if rollout.baseline else None
         if rollout.request.judged_against != serving:
@@ -203,15 +202,15 @@ def _watch(state: State, rollout: Rollout, canary: Canary, seen: Observation) ->
     decision = _decision(state, rollout, canary, seen)
     match decision.action:
         case Verb.REVERT:
-            return _route(rollout, Phase.REVERTED, decision.cause, decision=decision)
+            return route(rollout, Phase.REVERTED, decision.cause, decision=decision)
         case Verb.STEP_UP:
-            return _route_canary(rollout, canary, rollout.step + 1, decision=decision)
+            return climb(rollout, canary, rollout.step + 1, decision=decision)
         case Verb.PROMOTE:
-            return _promote(rollout, canary, decision)
+            return promote(rollout, canary, decision)
         case Verb.EXPIRE:
-            return _route(rollout, Phase.WITHDRAWN, decision.cause, decision=decision)
+            return route(rollout, Phase.WITHDRAWN, decision.cause, decision=decision)
         case Verb.HOLD if decision.cause is Cause.PROBATION_OVER:
-            return _route(rollout, Phase.PROMOTED, decision.cause, 1.0, decision=decision)
+            return route(rollout, Phase.PROMOTED, decision.cause, 1.0, decision=decision)
         case Verb.HOLD:
             return _published(state) or _held(state, rollout, canary, seen, decision)
 
@@ -222,23 +221,23 @@ def _interrupted(
     """Orders, the dead-man's switch, outside changes, gaps and newer candidates come first."""
     if rollout.order is not None:
         if rollout.order.verb == "revert":
-            return _route(rollout, Phase.REVERTED, "human")
-        return _route(rollout, Phase.PROMOTED, "human", 1.0)
+            return route(rollout, Phase.REVERTED, "human")
+        return route(rollout, Phase.PROMOTED, "human", 1.0)
     silent = seen.now - state.last_at
     if rollout.phase is Phase.CANARY and seen.endpoint.tripped is not None:
         return Append(Gap(rollout=rollout.id, seconds=silent, tripped=True))
     if not _same(actual := seen.endpoint.traffic(), rollout.traffic):
         version = rollout.model.version
         if actual.get(version, 0.0) < rollout.traffic.get(version, 0.0):
-            return _route(rollout, Phase.REVERTED, "lowered_outside")
+            return route(rollout, Phase.REVERTED, "lowered_outside")
         if state.alert is None:
             return Append(Alerted(cause="raised_outside", traffic=actual))
     if silent > GAP * canary.interval:
         return Append(Gap(rollout=rollout.id, seconds=silent, tripped=False))
     if state.queue and rollout.phase is Phase.PROBATION:
-        return _route(rollout, Phase.PROMOTED, "newer", 1.0)
+        return route(rollout, Phase.PROMOTED, "newer", 1.0)
     if state.queue and canary.on_newer is OnNewer.SUPERSEDE:
-        return _route(rollout, Phase.SUPERSEDED, "newer")
+        return route(rollout, Phase.SUPERSEDED, "newer")
     return None
 
 
@@ -282,56 +281,3 @@ def progress_of(state: State, rollout: Rollout, canary: Canary, now: float) -> P
         held=hold is not None,
         hands_off=hold is not None and hold.hands_off,
     )
-
-
-def _promote(rollout: Rollout, canary: Canary, decision: Decision) -> Append:
-    probation = canary.probation
-    if probation.duration == 0 or probation.holdback == 0 or rollout.baseline is None:
-        return _route(rollout, Phase.PROMOTED, decision.cause, 1.0, decision=decision)
-    share = 1 - probation.holdback
-    return _route(rollout, Phase.PROBATION, decision.cause, share, decision=decision)
-
-
-def _route_canary(
-    rollout: Rollout, canary: Canary, step: int, *, decision: Decision | None = None
-) -> Append:
-    at_step = replace(rollout, step=step)
-    cause = decision.cause if decision else "start"
-    return _route(at_step, Phase.CANARY, cause, canary.steps[step], decision=decision)
-
-
-def _route(
-    rollout: Rollout,
-    phase: Phase,
-    cause: str,
-    share: float = 0.0,
-    *,
-    decision: Decision | None = None,
-) -> Append:
-    """Return the intent to give the candidate ``share`` of the traffic, and the baseline the rest."""
-    return Append(
-        Routing(
-            rollout=rollout.id,
-            phase=phase,
-            step=rollout.step,
-            traffic=_split(rollout, share),
-            cause=str(cause),
-            evidence=tuple(_numbers(guard) for guard in decision.guards) if decision else (),
-        )
-    )
-
-
-def _numbers(guard: GuardEvidence) -> dict[str, object]:
-    """Return a guard's evidence as the ledger keeps it: JSON knows no infinity."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in asdict(guard).items()
-    }
-
-
-def _split(rollout: Rollout, share: float) -> dict[str, float]:
-    """Split the traffic between candidate and baseline; versions without a share are left out."""
-    traffic = {rollout.model.version: share}
-    if rollout.baseline is not None:
-        traffic[rollout.baseline.version] = 1.0 - share
-    return {version: round(part, 4) for version, part in traffic.items() if part > 0}
