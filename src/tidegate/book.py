@@ -86,7 +86,7 @@ class Ledger:
                 raise ConfigError(f"this cannot be written into the ledger: {found[0]}")
         state = fold(new[len(book.chain) :], book.state)
         files = {
-            EVENTS: to_lines(new),
+            EVENTS: book.snapshot.files.get(EVENTS, b"") + to_lines(new[len(book.chain) :]),
             "state.json": (json.dumps(_plain(state), indent=2) + "\n").encode(),
             "README.md": self._page(state, new).encode(),
         }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 
 from tests.events import EVERY_EVENT
+from tests.fakes import MemoryLedger
+from tidegate.book import Ledger
 from tidegate.core.events import Heartbeat, from_data, to_data, type_of
 from tidegate.core.ledger import GENESIS, ChainError, Event, follow, from_lines, to_json, to_lines
 from tidegate.core.state import fold
@@ -77,3 +80,20 @@ def test_folding_in_parts_is_folding_at_once() -> None:
         events.append(follow(events, payload, at=float(number), actor="tidegate"))
     for cut in range(len(events)):
         assert fold(events[cut:], fold(events[:cut])) == fold(events)
+
+
+def test_a_line_of_an_older_version_is_read_and_stays_as_it_was() -> None:
+    """An event type may gain a field with a default; what was hashed without it stays valid."""
+    judged = EVERY_EVENT[0]
+    line = to_json(follow((), judged, at=1.5, actor="tidegate"))
+    del line["data"]["better"]
+    line.pop("hash")
+    body = json.dumps(line, sort_keys=True, separators=(",", ":"))
+    old = json.dumps({**line, "hash": hashlib.sha256(body.encode()).hexdigest()}).encode() + b"\n"
+    assert from_lines(old)[0].payload == judged
+    store = MemoryLedger()
+    store.write(store.read(), {"events.jsonl": old}, "an older version")
+    ledger = Ledger(store, lambda state, events: "")
+    ledger.append(ledger.read(), Heartbeat(rollout="r1", closed=1), at=2.0, actor="tidegate")
+    assert store.read().files["events.jsonl"].startswith(old)
+    assert len(ledger.read().chain) == 2
