@@ -7,6 +7,7 @@ a remote (https://git-scm.com/docs/git-push: a branch is only fast-forwarded).
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -59,11 +60,16 @@ class GitLedger:
             return None
         commit = listed.split()[0]
         if self._resolve() != commit:
-            git(
-                self._repository, "fetch", "--quiet", "--no-tags", self._remote,
-                f"+{self._ref}:{self._local}",
-            )  # fmt: skip
-        return self._resolve()
+            # Objects only, no refs: two passes in one clone would fight for the refs' locks.
+            quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=")
+            git(self._repository, "fetch", *quiet, self._remote, self._ref)
+            self._remember(commit)
+        return commit
+
+    def _remember(self, commit: str) -> None:
+        """Keep a ref to what was seen, so that the next fetch brings only what is new."""
+        with contextlib.suppress(GitError):  # another pass holds the lock: it remembers as much
+            git(self._repository, "update-ref", self._local, commit)
 
     def write(self, base: Snapshot, files: Mapping[str, bytes], message: str) -> Snapshot:
         """Commit ``files`` over ``base`` and move the branch to it.
@@ -110,7 +116,7 @@ class GitLedger:
                 f"the ledger branch {self._branch} cannot be pushed: {error.stderr.strip()}",
                 remedy="The job needs write access to the branch; a rule may forbid its push.",
             ) from None
-        git(self._repository, "update-ref", self._local, commit)
+        self._remember(commit)
 
     def _move(self, ref: str, commit: str, expected: str | None) -> None:
         try:
