@@ -159,6 +159,12 @@ def _absolute_reason(finding: Finding, confidence: float) -> str:
             assert_never(finding.outcome)
 
 
+def _p(p: float | None) -> str:
+    if p is None:
+        return "p unknown"
+    return "p < 1e-12" if p < 1e-12 else f"p = {p:.2g}"
+
+
 def _margin_reason(finding: Finding, confidence: float) -> str:
     against = f"{number(finding.candidate)} against the {_reference(finding)}'s {number(finding.champion)}"
     interval = (
@@ -171,8 +177,7 @@ def _margin_reason(finding: Finding, confidence: float) -> str:
         case Cause.VIOLATED:
             return f"{against}, shown worse than the margin ({interval})"
         case Cause.HARMED:
-            p = f"{finding.p_harm:.2g}" if finding.p_harm is not None else "-"
-            return f"{against}, harm shown, p = {p} after Holm ({interval})"
+            return f"{against}, harm shown, {_p(finding.p_harm)} after Holm ({interval})"
         case Cause.NOT_HARMED:
             return f"{against}, harm neither shown nor excluded ({interval}){_more_rows(finding)}"
         case _:
