@@ -49,7 +49,7 @@ def read(stage: Stage, book: Book, commit: str, code: int) -> Ending:
     """Read how the push of ``commit`` ended."""
     verdict = _verdict(stage.home.bundle(commit) / VERDICT)
     rollout = rollout_of(book.state, commit)
-    harmed = tuple(g for g in guards(rollout) if g.state is GuardState.HARMED) if rollout else ()
+    harmed = tuple(g for g in guards(rollout) if g.state == GuardState.HARMED) if rollout else ()
     requests, errors = answered(stage, rollout.model.version) if rollout else (0, 0)
     rule = "; ".join(guard_line(guard) for guard in harmed)
     if not rule and verdict["outcome"] != Outcome.PASS:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tidegate.terminal import Terminal
 
-CANARY_RATE, QUIET_RATE = 1000.0, 150.0  # requests a second
+CANARY_RATE, QUIET_RATE = 1000.0, 25.0  # requests a second
 LONGEST = 900.0  # seconds the replay runs at most
 _PUSH = 300.0  # seconds a push may take
 _PROBATION = 90.0
