@@ -13,7 +13,7 @@ from tidegate.core.canary import GuardEvidence
 from tidegate.core.events import Mode, Phase
 from tidegate.core.model import Cause, Direction, Finding, Kind, Level, Outcome
 from tidegate.render.status import headline
-from tidegate.render.verdict import number, signed
+from tidegate.render.verdict import number, percent, signed
 from tidegate.render.words import lasting, share
 
 if TYPE_CHECKING:
@@ -205,6 +205,15 @@ def meaning(report: Report) -> str:
     if verdict.outcome is Outcome.PASS and verdict.first_release:
         return "It may go on as the first release."
     return _MEANING[verdict.outcome]
+
+
+def reuse(verdict: Verdict) -> str:
+    """Return how often the holdout has decided, and what that does to the promise."""
+    uses = verdict.holdout_uses
+    if uses is None:
+        return ""
+    promise = f"; the {percent(verdict.confidence)} confidence is each decision's own, not that of all together"
+    return f"decision {uses:,} of this holdout{promise if uses > 1 else ''}"
 
 
 def ending(story: Story) -> str:
