@@ -321,3 +321,16 @@ def prepared(root: Path, slopes: tuple[float, ...], monkeypatch: pytest.MonkeyPa
             stage.push(slope)
         assert stage.tidegate("run", "--through-probation") == 0
     return stage
+
+
+@functools.cache
+def _two_releases() -> Stage:
+    import pytest
+
+    with pytest.MonkeyPatch.context() as patch:
+        return prepared(workshop() / "two-releases", (0.8, 0.9), patch)
+
+
+def two_releases(root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Return a stage of its own on which version 2 (slope 0.9) serves, after version 1 (0.8)."""
+    return _two_releases().copy(root).enter(monkeypatch)

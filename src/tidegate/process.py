@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from tidegate.errors import NotJudgedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 _SHELL_SIGNAL = 128  # a shell adds it to the number of the signal that ended its command
@@ -30,34 +32,72 @@ def run_command(
     Raises:
         NotJudgedError: the command failed or took too long; ``what`` names it in the message.
     """
+    with started(command, what=what, folder=folder, env=env, timeout=timeout) as finish:
+        return finish()
+
+
+@contextmanager
+def started(  # noqa: PLR0913 (what a process needs)
+    command: str | list[str],
+    *,
+    what: str,
+    folder: Path,
+    env: Mapping[str, str],
+    timeout: float,
+    log: Path | None = None,
+) -> Iterator[Callable[[], float]]:
+    """Start a command beside others; calling what is yielded waits for it, as above.
+
+    Its process group ends with the block, however that is left. With ``log``, its output goes
+    there instead, and the last line stands in the error.
+    """
     began = time.monotonic()
-    child = subprocess.Popen(  # noqa: S602 (the user's own command, from the user's own file)
-        command,
-        shell=True,
-        cwd=folder,
-        env={**os.environ, **env},
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr.fileno(),
-        start_new_session=True,
-    )
+    with log.open("w") if log else nullcontext(sys.stderr) as output:
+        child = subprocess.Popen(
+            command,
+            shell=isinstance(command, str),  # the user's own command, from the user's own file
+            cwd=folder,
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=output.fileno(),
+            stderr=output.fileno(),
+            start_new_session=True,
+        )
+    shown = command if isinstance(command, str) else shlex.join(command)
+
+    def finish() -> float:
+        try:
+            code = child.wait(max(0.0, began + timeout - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise NotJudgedError(
+                f"{what} took longer than {timeout:g} s and was ended: {shown}",
+                remedy="Raise its timeout in mlops.yaml if it needs longer.",
+            ) from None
+        if code != 0 and log:
+            raise NotJudgedError(f"{what} failed: {_last_line(log) or _ending(code)}")
+        if code != 0:
+            raise NotJudgedError(
+                f"{what} failed with {_ending(code)}: {shown}",
+                remedy=f"Its output stands above. Run the command by itself in {folder} to see more.",
+            )
+        return time.monotonic() - began
+
     try:
-        code = child.wait(timeout)
-    except subprocess.TimeoutExpired:
-        raise NotJudgedError(
-            f"{what} took longer than {timeout:g} s and was ended: {command}",
-            remedy="Raise its timeout in mlops.yaml if it needs longer.",
-        ) from None
+        yield finish
     finally:
         _end_group(child)
-    if code != 0:
-        ending = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if code > _SHELL_SIGNAL:
-            ending += f" (signal {code - _SHELL_SIGNAL})"
-        raise NotJudgedError(
-            f"{what} failed with {ending}: {command}",
-            remedy=f"Its output stands above. Run the command by itself in {folder} to see more.",
-        )
-    return time.monotonic() - began
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"signal {-code}"
+    by_signal = f" (signal {code - _SHELL_SIGNAL})" if code > _SHELL_SIGNAL else ""
+    return f"exit code {code}{by_signal}"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

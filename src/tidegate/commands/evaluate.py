@@ -7,11 +7,9 @@ by id afterwards, here.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,22 +21,29 @@ import pyarrow.parquet as pq
 
 from tidegate import bundles, run_record
 from tidegate.commands.context import Context, add_config, add_json
+from tidegate.digests import file_digest
 from tidegate.errors import ConfigError, Exit, NotJudgedError
 from tidegate.home import MEASUREMENTS, MODEL, PREDICTIONS
-from tidegate.process import run_command
+from tidegate.process import started
 from tidegate.tables import read_table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     import numpy.typing as npt
 
     from tidegate.core.model import VersionRef
+    from tidegate.core.state import State
     from tidegate.terminal import Terminal
 
 SUMMARY = "let candidate and champion answer the same holdout rows, each in its own process"
 
+_CONTRACT = (
+    "Write every id of TIDEGATE_INPUT exactly once to the Parquet file TIDEGATE_OUTPUT, with the "
+    "columns id and prediction."
+)
 _LATENCY = "latency_p95_ms"
 _SIZE = "model_size_mb"
 
@@ -81,9 +86,10 @@ def evaluate(context: Context) -> Evaluation:
     bundle = context.bundle
     record = run_record.read(bundle)
     state = context.ledger().read().state
+    (bundle / MEASUREMENTS).unlink(missing_ok=True)  # it says whose predictions stand beside it
     rows = _holdout(context)
-    models = {"candidate": bundle / MODEL}
-    models |= _registered(context, {"champion": state.champion, "anchor": state.anchor})
+    references = compared_with(state)
+    models = {"candidate": bundle / MODEL, **_registered(context, references)}
     hidden = [c for c in (context.config.data.target,) if c and c in rows.column_names]
     inputs = rows.drop_columns(hidden)
     with tempfile.TemporaryDirectory(prefix="tidegate-score-") as folder:
@@ -100,8 +106,8 @@ def evaluate(context: Context) -> Evaluation:
         candidate=record.model_digest,
         champion=state.champion.digest if state.champion else None,
         champion_version=state.champion.version if state.champion else None,
-        anchor=state.anchor.digest if "anchor" in models and state.anchor else None,
-        holdout=record.holdout_digest,
+        anchor=references["anchor"].digest if "anchor" in references else None,
+        holdout=file_digest(context.path(context.config.data.holdout, "data.holdout")),
         measurements=measurements,
     )
     (bundle / MEASUREMENTS).write_text(json.dumps(asdict(done), indent=2) + "\n")
@@ -143,6 +149,11 @@ def _holdout(context: Context) -> pa.Table:
 def _check_time(context: Context, rows: pa.Table, column: str) -> None:
     train = read_table(context.path(context.config.data.train, "data.train"), [column])
     newest, oldest = pc.max(train[column]), pc.min(rows[column])
+    if newest.type != oldest.type:
+        raise NotJudgedError(
+            f"{column} is {newest.type} in the training rows and {oldest.type} in the holdout",
+            remedy="Write both with the same type: their order cannot be checked.",
+        )
     if newest.as_py() is None or oldest.as_py() is None or oldest.as_py() < newest.as_py():
         raise NotJudgedError(
             f"the holdout begins at {oldest} and the training rows end at {newest}",
@@ -151,17 +162,22 @@ def _check_time(context: Context, rows: pa.Table, column: str) -> None:
         )
 
 
-def _registered(context: Context, versions: Mapping[str, VersionRef | None]) -> dict[str, Path]:
-    """Fetch the champion and the anchor; an anchor that is the champion is not scored twice."""
-    present = {role: model for role, model in versions.items() if model is not None}
-    if present.get("anchor") == present.get("champion"):
-        present.pop("anchor", None)
-    if not present:
+def compared_with(state: State) -> dict[str, VersionRef]:
+    """Return champion and anchor; an anchor that is the champion is not scored twice."""
+    roles = {"champion": state.champion, "anchor": state.anchor}
+    if state.anchor == state.champion:
+        roles.pop("anchor")
+    return {role: model for role, model in roles.items() if model is not None}
+
+
+def _registered(context: Context, versions: Mapping[str, VersionRef]) -> dict[str, Path]:
+    """Fetch the versions' bundles."""
+    if not versions:
         return {}
     registry, name = context.registry(), context.config.model.name
     return {
         role: bundles.fetch(context.home, registry, name, model) / MODEL
-        for role, model in present.items()
+        for role, model in versions.items()
     }
 
 
@@ -173,13 +189,19 @@ def _score_all(
     timed = any(rule.metric == _LATENCY for rule in context.config.gate.rules)
     for role in models:
         context.terminal.progress(f"score {inputs.num_rows} rows: {role}")
-    with ThreadPoolExecutor(max_workers=1 if timed else len(models)) as pool:
-        futures = {
-            role: pool.submit(_score, context, role, model, folder, timed=timed)
-            for role, model in models.items()
-        }
-        ids = inputs[context.config.data.id]
-        answers = {role: _joined(role, future.result(), ids) for role, future in futures.items()}
+    ids = inputs[context.config.data.id]
+    answers: dict[str, npt.NDArray[np.float64]] = {}
+    for group in [[role] for role in models] if timed else [list(models)]:
+        with ExitStack() as stack:  # one failure, or an interrupt, ends them all
+            waiting = {
+                role: stack.enter_context(
+                    _started(context, role, models[role], folder, timed=timed)
+                )
+                for role in group
+            }
+            for role, finish in waiting.items():
+                finish()
+                answers[role] = _joined(role, folder / f"{role}.parquet", ids)
     latency = {
         role: json.loads(path.read_text())
         for role in models
@@ -194,68 +216,57 @@ def _columns_used(reported: Path, inputs: pa.Table) -> list[str]:
     return [name for name in named or inputs.column_names if name in inputs.column_names]
 
 
-def _score(context: Context, role: str, model: Path, folder: Path, *, timed: bool) -> Path:
-    output = folder / f"{role}.parquet"
+def _started(
+    context: Context, role: str, model: Path, folder: Path, *, timed: bool
+) -> AbstractContextManager[Callable[[], float]]:
+    """Start one model's scoring, in a process of its own."""
     config = context.config
     env = {
         "TIDEGATE_MODEL_DIR": str(model),
         "TIDEGATE_INPUT": str(folder / "input.parquet"),
-        "TIDEGATE_OUTPUT": str(output),
+        "TIDEGATE_OUTPUT": str(folder / f"{role}.parquet"),
         "TIDEGATE_ID": config.data.id,
         "TIDEGATE_TASK": config.model.task,
     }
-    what = f"predicting with the {role}"
+    what, timeout = f"predicting with the {role}", config.predict.timeout
     if config.predict.run:
-        run_command(
-            config.predict.run, what=what, folder=context.folder, env=env,
-            timeout=config.predict.timeout,
-        )  # fmt: skip
-        return output
+        return started(
+            config.predict.run, what=what, folder=context.folder, env=env, timeout=timeout
+        )
     env["TIDEGATE_COLUMNS"] = str(folder / f"{role}.columns.json")
     if timed:
         env["TIDEGATE_LATENCY"] = str(folder / f"{role}.latency.json")
-    _score_mlflow(what, env, config.predict.timeout)
-    return output
-
-
-def _score_mlflow(what: str, env: Mapping[str, str], timeout: float) -> None:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "tidegate.score"],
-            env={**os.environ, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotJudgedError(f"{what} took longer than {timeout:g} s") from None
-    if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise NotJudgedError(f"{what} failed: {last[0]}")
+    return started(
+        [sys.executable, "-m", "tidegate.score"],
+        what=what, folder=Path.cwd(), env=env, timeout=timeout, log=folder / f"{role}.log",
+    )  # fmt: skip
 
 
 def _joined(role: str, output: Path, ids: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     """Return the predictions in the order of ``ids``; every id exactly once, or an error."""
-    table = read_table(output, ["id", "prediction"]) if output.exists() else None
-    if table is None:
-        raise NotJudgedError(f"the {role} wrote no predictions")
-    position = pc.index_in(ids.combine_chunks(), value_set=table["id"].combine_chunks())
+    if not output.exists():
+        raise NotJudgedError(f"the {role} wrote no predictions", remedy=_CONTRACT)
+    try:
+        table = read_table(output, ["id", "prediction"])
+    except ConfigError as error:
+        raise NotJudgedError(f"the {role}'s predictions: {error}", remedy=_CONTRACT) from None
+    try:
+        answered = table["id"].cast(ids.type).combine_chunks()
+        values = table["prediction"].cast(pa.float64()).to_numpy()
+    except pa.ArrowException as error:
+        raise NotJudgedError(
+            f"the {role}'s predictions are not numbers, or its ids not like those it was given: "
+            f"{error}",
+            remedy=_CONTRACT,
+        ) from None
+    position = pc.index_in(ids.combine_chunks(), value_set=answered)
     if table.num_rows != len(ids) or position.null_count:
         missing = position.null_count
         raise NotJudgedError(
             f"the {role} answered {table.num_rows} rows for {len(ids)} ids, {missing} of them missing",
-            remedy="Write every id of TIDEGATE_INPUT exactly once to TIDEGATE_OUTPUT.",
+            remedy=_CONTRACT,
         )
-    order = position.to_numpy()
-    if len(np.unique(order)) != len(order):
-        raise NotJudgedError(f"the {role} answered some id twice")
-    try:
-        values = table["prediction"].cast(pa.float64()).to_numpy()
-    except pa.ArrowInvalid as error:
-        raise NotJudgedError(f"the {role}'s predictions are not numbers: {error}") from None
-    return np.asarray(values[order], dtype=np.float64)
+    return np.asarray(values[position.to_numpy()], dtype=np.float64)
 
 
 def _write_predictions(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tidegate import run_record
-from tidegate.commands.evaluate import read_evaluation
+from tidegate.commands.evaluate import compared_with, read_evaluation
 from tidegate.commands.recording import record
 from tidegate.core.events import Judged
 from tidegate.core.gate import beats_anchor, judge
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from tidegate.book import Book
     from tidegate.commands.context import Context
+    from tidegate.commands.evaluate import Evaluation
     from tidegate.core.state import State
+    from tidegate.run_record import RunRecord
 
 
 def judge_bundle(context: Context) -> Verdict:
@@ -37,9 +39,9 @@ def judge_bundle(context: Context) -> Verdict:
     ledger = context.ledger()
     state = ledger.read().state
     serving = state.champion.digest if state.champion else None
-    if (evaluation.candidate, evaluation.champion) != (trained.model_digest, serving):
+    if not is_current(evaluation, trained, state):
         raise NotJudgedError(
-            "the predictions are of other models than candidate and champion",
+            "the predictions are of other models than candidate, champion and anchor",
             remedy="Run `tidegate evaluate` again.",
         )
     by = tuple(dict.fromkeys(name for rule in config.gate.slices for name in rule.by))
@@ -79,6 +81,16 @@ def judge_bundle(context: Context) -> Verdict:
 
     record(ledger, spoken, actor="tidegate")
     return verdict
+
+
+def is_current(evaluation: Evaluation, trained: RunRecord, state: State) -> bool:
+    """Whether the predictions are of this candidate and of what it is compared with now."""
+    wanted = compared_with(state)
+    references = {"champion": evaluation.champion, "anchor": evaluation.anchor}
+    scored = {role: digest for role, digest in references.items() if digest is not None}
+    return evaluation.candidate == trained.model_digest and scored == {
+        role: model.digest for role, model in wanted.items()
+    }
 
 
 def show(context: Context, verdict: Verdict) -> None:

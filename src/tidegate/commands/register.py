@@ -75,6 +75,11 @@ def register(context: Context) -> VersionRef:
 
 
 def _check_accepted(state: State, trained: RunRecord) -> None:
+    if trained.dirty:
+        raise RefusedError(
+            "the model was trained from files that differ from the commit",
+            remedy="Commit them and run again: what serves must be what a commit makes.",
+        )
     verdict = state.verdicts.get(trained.model_digest)
     if trained.model_digest in state.overridden:
         return
@@ -88,11 +93,6 @@ def _check_accepted(state: State, trained: RunRecord) -> None:
             f"the gate's verdict on model {trained.model_digest[:12]} is {verdict.outcome}",
             remedy="Only a pass is registered; a person can let it through with "
             "`tidegate override --reason ...`.",
-        )
-    if trained.dirty:
-        raise RefusedError(
-            "the model was trained from files that differ from the commit",
-            remedy="Commit them and run again: what serves must be what a commit makes.",
         )
 
 

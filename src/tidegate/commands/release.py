@@ -10,6 +10,7 @@ from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.recording import record
 from tidegate.core.events import Mode, Phase, Requested
 from tidegate.core.losses import judge
+from tidegate.core.model import Outcome
 from tidegate.errors import ConfigError, Exit, RefusedError
 from tidegate.home import PREDICTIONS
 from tidegate.perform import Pass, run_pass
@@ -135,6 +136,11 @@ def _check_allowed(state: State, model: VersionRef) -> None:
     serving = state.champion.digest if state.champion else None
     if verdict is None:
         raise RefusedError(f"version {model.version} has no verdict")
+    if verdict.outcome != Outcome.PASS and model.digest not in state.overridden:
+        raise RefusedError(
+            f"the gate's newest verdict on version {model.version} is {verdict.outcome}",
+            remedy="A person can let it through with `tidegate override --reason ...`.",
+        )
     if verdict.champion != serving:
         raise RefusedError(
             f"version {model.version} was judged against another champion than the one that serves",

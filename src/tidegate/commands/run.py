@@ -8,7 +8,7 @@ from tidegate import run_record
 from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.evaluate import evaluate, read_evaluation
 from tidegate.commands.gate import EXITS
-from tidegate.commands.judging import judge_bundle, show
+from tidegate.commands.judging import is_current, judge_bundle, show
 from tidegate.commands.register import register
 from tidegate.commands.release import find_rollout, follow, request
 from tidegate.commands.train import recipe_of, train
@@ -20,6 +20,7 @@ from tidegate.git import text
 if TYPE_CHECKING:
     import argparse
 
+    from tidegate.core.model import VersionRef
     from tidegate.core.state import State
     from tidegate.run_record import RunRecord
     from tidegate.terminal import Terminal
@@ -54,19 +55,25 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         )
     record = _trained(context, recipe)
     if state.champion is not None and record.model_digest == state.champion.digest:
-        terminal.emit({"state": "nothing to do", "version": state.champion.version})
-        terminal.say(f"this is version {state.champion.version}, which serves: nothing to do")
-        return Exit.OK
+        return _nothing_to_do(terminal, state.champion)
     outcome = _judged(context, state, record)
     accepted = outcome is Outcome.PASS or record.model_digest in state.overridden
     if not accepted or args.no_release:
         return EXITS[outcome]
-    name = request(context, register(context))
-    assert name is not None
+    model = register(context)
+    name = request(context, model)
+    if name is None:  # somebody else released it meanwhile
+        return _nothing_to_do(terminal, model)
     if args.no_wait:
         terminal.progress(f"rollout {name} is asked for; `tidegate tick` does it")
         return Exit.OK
     return follow(context, name, through_probation=args.through_probation)
+
+
+def _nothing_to_do(terminal: Terminal, champion: VersionRef) -> Exit:
+    terminal.emit({"state": "nothing to do", "version": champion.version})
+    terminal.say(f"this is version {champion.version}, which serves: nothing to do")
+    return Exit.OK
 
 
 def _check_clean(context: Context) -> None:
@@ -111,14 +118,15 @@ def _trained(context: Context, recipe: str) -> RunRecord:
 
 
 def _judged(context: Context, state: State, record: RunRecord) -> Outcome:
-    """Return the gate's outcome; judge only what has not been judged against this champion."""
+    """Return the gate's outcome; judge only what was not judged so: champion, rules, holdout."""
     serving = state.champion.digest if state.champion else None
     known = state.verdicts.get(record.model_digest)
-    if known is not None and known.champion == serving:
+    same = (serving, context.config.rules_digest, record.holdout_digest)
+    if known is not None and (known.champion, known.rules, known.holdout) == same:
         context.terminal.progress(f"judged already: {known.outcome}")
         return Outcome(known.outcome)
     try:
-        stale = read_evaluation(context.bundle).champion != serving
+        stale = not is_current(read_evaluation(context.bundle), record, state)
     except NotJudgedError:
         stale = True
     if stale:
