@@ -212,3 +212,10 @@ def test_a_label_in_a_drawing_is_text() -> None:
     svg = str(charts.interval(where, limit="<b>", tone="good", label='"><script>'))
     assert "<b>" not in svg
     assert "<script>" not in svg
+
+
+def test_a_rollout_that_ended_in_the_instant_it_began_still_has_a_timeline() -> None:
+    """Times are epoch seconds: nothing smaller than a second may be added to keep a width."""
+    now = 1_795_399_891.12
+    drawn = charts.timeline([charts.Stretch(now, now, 1.0, "100 %")], tone="traffic", label="x")
+    assert "<svg" in drawn

@@ -110,7 +110,7 @@ class Stretch:
 
 def timeline(stretches: Sequence[Stretch], *, tone: str, label: str) -> Markup:
     """Draw the candidate's share of traffic over time: one block a step, as high as its share."""
-    x = Scale(stretches[0].start, max(stretches[-1].end, stretches[0].start + 1e-9))
+    x = Scale(stretches[0].start, max(stretches[-1].end, stretches[0].start + 1))
     top, floor = 18, 128
     parts = [
         Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(y)
