@@ -69,11 +69,14 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         }
     )
     terminal.say(f"wrote {', '.join(written) or 'nothing'}")
-    for key, guess in guesses.items():
-        terminal.say(
-            f"  {key:<8} {guess.value:<28} {'' if guess.sure else 'CHANGE THIS: '}{guess.why}"
-        )
-    terminal.say("next: `tidegate doctor`, then commit, then `tidegate run` (what a push runs)")
+    for key, guess in guesses.items() if "mlops.yaml" in written else ():
+        advice = "" if guess.sure else "CHANGE THIS: "
+        terminal.say(f"  {key:<8} {guess.value:<28} {advice}{guess.why}")
+    if args.hook:
+        terminal.say(f"a push to {args.hook} now runs the pipeline on this machine; to look at it")
+        terminal.say(f"from a clone: export TIDEGATE_HOME={_home(args.hook)}")
+    else:
+        terminal.say("next: `tidegate doctor`, then commit, then `tidegate run` (what a push runs)")
     return Exit.OK
 
 
@@ -106,6 +109,11 @@ def _ignore(folder: Path) -> bool:
     return True
 
 
+def _home(bare: Path) -> Path:
+    """Return the state directory of a box: beside the repository it serves."""
+    return bare.resolve().with_suffix(".tidegate")
+
+
 def _hook(bare: Path, folder: Path) -> Path:
     from tidegate.hook import install
 
@@ -113,5 +121,5 @@ def _hook(bare: Path, folder: Path) -> Path:
         top = Path(text(folder, "rev-parse", "--show-toplevel"))
     except GitError:
         raise ConfigError("not in a git repository", remedy="Run `git init` first.") from None
-    home = bare.resolve().with_suffix(".tidegate")
+    home = _home(bare)
     return install(bare.resolve(), runner=home / "runner" / top.name, home=home)
