@@ -115,7 +115,16 @@ def test_slices_are_eight_at_most_with_the_worst_first() -> None:
     rows = re.findall(r"^\| `airport=(\w+)`", text, flags=re.MULTILINE)
     assert rows[:4] == ["JFK", "LGA", "A00", "A01"]
     assert len(rows) == 8
-    assert "32 slices compared; blocking: 2." in text
+    assert "32 of 32 slices could be compared; blocking: 2." in text
+
+
+def test_a_slice_that_nobody_compared_is_not_called_unharmed() -> None:
+    few = replace(
+        slices(1)[0], cause=Cause.TOO_FEW_ROWS, lower=None, upper=None, p_harm=None, minimum=200
+    )  # fmt: skip
+    text = comment(Report(model="m", verdict=verdict(AUC, *slices(3), few)))
+    assert "3 of 4 slices could be compared; harm is shown in none of them." in text
+    assert "| too few rows |" in text
 
 
 def test_a_name_that_could_close_the_marker_is_refused() -> None:

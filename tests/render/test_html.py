@@ -79,7 +79,7 @@ def test_nothing_is_loaded_and_nothing_runs(name: str) -> None:
         ("reject", "Rejected"),
         ("inconclusive", "Inconclusive"),
         ("error", "Not judged"),
-        ("first_release", "nothing: first release"),
+        ("first_release", "nothing yet"),
     ],
 )
 def test_the_verdict_is_said_in_words(name: str, words: str) -> None:

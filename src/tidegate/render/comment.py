@@ -161,12 +161,11 @@ def _against(report: Report) -> str:
 
 
 def _about_slices(slices: Sequence[Finding]) -> str:
-    """Return how many slices there are, and what was shown of them."""
-    harmed = sum(f.decides and f.outcome is not Outcome.PASS for f in slices)
-    of = f"{len(slices):,} slices" if len(slices) != 1 else "1 slice"
-    if harmed:
-        return f"{of} compared; blocking: {harmed:,}."
-    return f"{of} compared; none is shown harmed."
+    """Return how many slices could be compared, and what was shown of them."""
+    compared = sum(f.lower is not None or f.upper is not None for f in slices)
+    blocking = sum(f.decides and f.outcome is not Outcome.PASS for f in slices)
+    text = f"{compared:,} of {len(slices):,} slices could be compared; "
+    return text + (f"blocking: {blocking:,}." if blocking else "harm is shown in none of them.")
 
 
 def _turns(turns: Sequence[Turn]) -> list[Turn]:

@@ -78,7 +78,7 @@ def html(report: Report) -> str:
         title=title(report),
         because=_opened(reasons, {plain(f.metric) for f in verdict.findings}),
         meaning=meaning(report),
-        reuse=reuse(verdict),
+        reuse=reuse(verdict) if (verdict.holdout_uses or 0) > 1 else "",
         rules=[_rule(finding, verdict.confidence) for finding in report.rules],
         slices=_slices(report.slices[:_SLICES], verdict.confidence),
         total_slices=len(report.slices),
