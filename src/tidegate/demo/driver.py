@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 48
 _BEAT = 0.01  # seconds between two looks at what is due
+_LAST = 1.0  # seconds for the last answers
 _TIMEOUT = 10.0  # seconds after which an answer counts as failed
 
 
@@ -142,10 +143,19 @@ class Driver:
                 before, told = answered, now
                 self._drop_stuck(now)
                 write(tell, self.status)
-        for connection in list(self._open):
-            connection.drop()
+        await self._hang_up()
         self._land(float("inf"))
         write(tell, self.status)
+
+    async def _hang_up(self) -> None:
+        """Wait a moment for the last answers, then close every connection."""
+        deadline = time.monotonic() + _LAST
+        while any(c.asked for c in self._open) and time.monotonic() < deadline:
+            await asyncio.sleep(_BEAT)
+        for connection in list(self._open):
+            connection.drop()
+        while self._open:
+            await asyncio.sleep(0)
 
     def _send(self, due: int) -> int:
         count = min(due, len(self.idle))
