@@ -74,24 +74,26 @@ exit codes: 0 passed, promoted, done; 1 rejected or taken back; 2 mlops.yaml or 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the process's exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(arguments)
-    args = parser.parse_args(arguments)
-    if args.verb is None:
-        parser.print_help()
-        return Exit.USAGE
     signal.signal(signal.SIGTERM, _terminated)
-    terminal = Terminal(as_json=getattr(args, "json", False))
     try:
-        return int(args.command.run(args, terminal))
+        parser = _parser(arguments)
+        args = parser.parse_args(arguments)
+        if args.verb is None:
+            parser.print_help()
+            return Exit.USAGE
+        return int(args.command.run(args, Terminal(as_json=getattr(args, "json", False))))
     except TidegateError as error:
         _complain(str(error), error.remedy)
         return error.exit_code
     except KeyboardInterrupt:
         _complain("interrupted", "Run the same command again: it continues where it was.")
         return Exit.INTERRUPTED
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read went away: no verdict is a pass just because of that
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
+        return Exit.OUTSIDE
+    except OSError as error:  # a full disk, a folder that may not be written
+        _complain(str(error), "Nothing was decided. Repair it and run the same command again.")
+        return Exit.OUTSIDE
     except Exception as error:  # noqa: BLE001 (the one catch: whatever is left is our bug)
         return _bug(error)
 

@@ -44,7 +44,9 @@ def dotted(path: Path) -> str:
     """Write a path as people do: ``gate.rules[0].metric``; the whole file is ``(top)``."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        # A key comes from the file: it must not write lines or colours into the message.
+        word = part if isinstance(part, int) or part.isprintable() else show(part)
+        text += f"[{word}]" if isinstance(part, int) else f".{word}"
     return text.lstrip(".") or "(top)"
 
 
