@@ -176,6 +176,7 @@ def _start(box: Box, place: Place) -> None:
             pass_fds=[lock.fileno()], env=_environment(box.home), cwd=box.bare,
         )  # fmt: skip
         (place.folder / "pid").write_text(f"{job.pid}\n")
+        job.returncode = 0  # it outlives us on purpose: no warning about that
 
 
 def _show(place: Place, out: BinaryIO, began: int) -> None:

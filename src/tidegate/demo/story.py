@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 CANARY_RATE, QUIET_RATE = 1000.0, 25.0  # requests a second
 LONGEST = 900.0  # seconds the replay runs at most
-_PUSH = 300.0  # seconds a push may take
+_PUSH = 420.0  # seconds a push may take
 _PROBATION = 90.0
 _CALM = 3.0  # seconds between two lines about the same step
+_REFS = re.compile(r"-> main$")
 _STAMP = re.compile(r"^\[ *[\d.]+s\] ")
 
 
@@ -211,7 +212,7 @@ def calm(lines: Iterator[str]) -> Iterator[str]:
     for raw in lines:
         line = raw.rstrip().removeprefix("remote: ").rstrip()
         plain = _STAMP.sub("", line)
-        if not plain or plain.startswith(("To ", "* [new", "remote:")) or "->" in plain[:40]:
+        if not plain or plain.startswith(("To ", "remote:")) or _REFS.search(plain):
             continue
         now, same = time.monotonic(), plain.split(":")[0]
         if same == kind and " canary at " in same and now - last < _CALM:
