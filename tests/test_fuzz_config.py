@@ -112,7 +112,7 @@ def mutated(rng: random.Random, text: str) -> str:
             case 0:
                 del here[key]
             case 1:
-                here[key] = rng.choice(ODD)
+                here[key] = deepcopy(rng.choice(ODD))
             case 2:
                 here[key] = [here[key]] if rng.random() < 0.5 else {"value": here[key]}
             case 3 if isinstance(here, dict):

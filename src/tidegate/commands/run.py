@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     context = Context.of(args, terminal)
     _check_clean(context)
     state = context.ledger().read().state
-    if (done := _settled_before(context, state)) is not None:
+    if (done := _settled_before(context, state, args)) is not None:
         return done
     recipe = recipe_of(context)
     if recipe in state.quarantined:
@@ -64,8 +64,13 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     name = request(context, model)
     if name is None:  # somebody else released it meanwhile
         return _nothing_to_do(terminal, model)
+    return _followed(context, name, args)
+
+
+def _followed(context: Context, name: str, args: argparse.Namespace) -> Exit:
     if args.no_wait:
-        terminal.progress(f"rollout {name} is asked for; `tidegate tick` does it")
+        context.terminal.emit({"rollout": name, "state": "requested"})
+        context.terminal.progress(f"rollout {name} is asked for; `tidegate tick` does it")
         return Exit.OK
     return follow(context, name, through_probation=args.through_probation)
 
@@ -86,7 +91,7 @@ def _check_clean(context: Context) -> None:
         )
 
 
-def _settled_before(context: Context, state: State) -> Exit | None:
+def _settled_before(context: Context, state: State, args: argparse.Namespace) -> Exit | None:
     """Return the exit code when this commit's rollout is known: repeat its end, or follow it."""
     head = context.head
     rollouts = (*((state.rollout,) if state.rollout else ()), *reversed(state.past))
@@ -101,8 +106,10 @@ def _settled_before(context: Context, state: State) -> Exit | None:
         )
     if mine.phase in (Phase.WITHDRAWN, Phase.REFUSED) and find_rollout(state, mine.id):
         return None  # releasable again
+    if mine.ended_at is not None:
+        return follow(context, mine.id)  # over: one pass, and its end again
     context.terminal.progress(f"rollout {mine.id} of this commit goes on")
-    return follow(context, mine.id)
+    return _followed(context, mine.id, args)
 
 
 def _trained(context: Context, recipe: str) -> RunRecord:

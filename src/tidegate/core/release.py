@@ -174,7 +174,7 @@ def _called_off(state: State, rollout: Rollout, canary: Canary) -> Action | None
         return route(rollout, Phase.REVERTED, "human")
     if rollout.order is not None and rollout.phase is not Phase.REQUESTED:
         return route(rollout, Phase.PROMOTED, "human", 1.0)
-    if state.queue and canary.on_newer is OnNewer.SUPERSEDE:
+    if _makes_way(state, canary):
         return route(rollout, Phase.SUPERSEDED, "newer")
     if rollout.mode is Mode.CANARY:
         serving = rollout.baseline.digest if rollout.baseline else None
@@ -236,9 +236,15 @@ def _interrupted(
         return Append(Gap(rollout=rollout.id, seconds=silent, tripped=False))
     if state.queue and rollout.phase is Phase.PROBATION:
         return route(rollout, Phase.PROMOTED, "newer", 1.0)
-    if state.queue and canary.on_newer is OnNewer.SUPERSEDE:
+    if _makes_way(state, canary):
         return route(rollout, Phase.SUPERSEDED, "newer")
     return None
+
+
+def _makes_way(state: State, canary: Canary) -> bool:
+    """Whether what waits ends the live rollout; a version that a person put in never queues."""
+    by_hand = any(request.mode == Mode.DIRECT for _, _, request in state.queue)
+    return by_hand or (bool(state.queue) and canary.on_newer is OnNewer.SUPERSEDE)
 
 
 def _held(
