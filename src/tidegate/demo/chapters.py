@@ -36,7 +36,10 @@ CHAPTERS = (
             "Nothing serves yet. A first model cannot be compared with anybody, so the gate asks\n"
             "only its absolute rules: AUC at least 0.6, Brier score at most 0.22."
         ),
-        after="The first model serves, and its version is the anchor: later ones are also compared with it.",
+        after=(
+            "The first model serves. It is also the anchor: until a model is shown better, later ones\n"
+            "are compared with it, too, so that many small losses cannot add up."
+        ),
         code=Exit.OK,
         outcome=Outcome.PASS,
         phase=Phase.PROMOTED,
@@ -52,8 +55,8 @@ CHAPTERS = (
             "evidence against many errors; promotion needs to be shown not worse, labels included."
         ),
         after=(
-            "Promoted by evidence. For a probation the old version keeps 5 % of the traffic, and the\n"
-            "same evidence could still take the new one back."
+            "Promoted by evidence, and shown better than the anchor: it is the new one. For a probation\n"
+            "the old version keeps 5 % of the traffic, and evidence could still take the new one back."
         ),
         code=Exit.OK,
         outcome=Outcome.PASS,
