@@ -67,8 +67,8 @@ class Story:
 
     def _chapter(self, chapter: Chapter) -> None:
         say = self.terminal.say
-        say(f"\n=== Push {chapter.number} of {len(CHAPTERS)}: {chapter.message} ===\n")
-        say(chapter.before + "\n")
+        say(f"\n=== Push {chapter.number} of {len(CHAPTERS)}: {chapter.message} ===")
+        say(f"\n{chapter.before}\n\n  |")
         commit = self.stage.commit(chapter.message, chapter.overlay)
         self.pushed[chapter] = commit
         began = time.monotonic()
@@ -239,7 +239,7 @@ def play(stage: Stage, terminal: Terminal, *, keep: bool) -> Story:
 
 def _end(story: Story) -> None:
     say, stage = story.terminal.say, story.stage
-    say("\n=== What was seen of the bad models ===\n")
+    say("\n=== What was seen of the bad models ===")
     for chapter, end in story.endings.items():
         if chapter.code != 0:
             say(
