@@ -6,6 +6,7 @@ Guesses, each with what it rests on, so that ``tidegate init`` can say why it wr
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,8 @@ def training_script(folder: Path) -> Guess:
             used = [f for f in _FRAMEWORKS if re.search(rf"^\s*(from|import) {f}\b", source, re.M)]
             logs = "logs a model to MLflow" if "log_model" in source or "autolog" in source else ""
             why = ", ".join([*used, *([logs] if logs else [])]) or "by its name"
-            return Guess(value=f"python {script.as_posix()}", why=f"{script}: {why}")
+            command = f"python {shlex.quote(script.as_posix())}"
+            return Guess(value=command, why=f"{script}: {why}")
     return Guess(value="python train.py", why="no training script was found", sure=False)
 
 

@@ -26,7 +26,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file", remedy="Check data: in mlops.yaml.") from None
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{path}: not a readable Parquet or CSV file: {error}") from None
+        raise ConfigError(
+            f"{path}: not a readable Parquet or CSV file: {error}",
+            remedy="Write it anew: its name must end in .csv if it is CSV.",
+        ) from None
     missing = [name for name in columns or () if name not in table.column_names]
     if missing:
         raise ConfigError(

@@ -119,17 +119,8 @@ def _push(context: Context) -> Result:
 
 
 def _registry(context: Context) -> Result:
-    from mlflow.exceptions import MlflowException
-
     uri = context.config.registry.uri
-    try:
-        context.registry().aliases(context.config.model.name)
-    except TidegateError as error:
-        missing = isinstance(error.__cause__, MlflowException) and "RESOURCE_DOES_NOT_EXIST" in str(
-            error.__cause__.error_code
-        )
-        if not missing:  # a model that was never registered is what a first run finds
-            raise
+    context.registry().aliases(context.config.model.name)
     return Result(what="registry", ok=True, found=uri or f"embedded, in {context.home.registry}")
 
 

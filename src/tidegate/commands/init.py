@@ -51,11 +51,10 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     path = folder / "mlops.yaml"
     written: list[str] = []
     if not path.exists() or args.force:
-        path.write_text(mlops_yaml(name, guesses))
+        _write(path, mlops_yaml(name, guesses))
         written.append("mlops.yaml")
     elif not args.hook:
         raise ConfigError(f"{path} is there already", remedy="Use --force to write it anew.")
-    load(path)
     if _ignore(folder):
         written.append(".gitignore")
     if args.hook:
@@ -78,6 +77,17 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     else:
         terminal.say("next: `tidegate doctor`, then commit, then `tidegate run` (what a push runs)")
     return Exit.OK
+
+
+def _write(path: Path, content: str) -> None:
+    """Write a file that loads, or none: a name or a column may be one that no rule allows."""
+    before = path.read_bytes() if path.exists() else None
+    path.write_text(content)
+    try:
+        load(path)
+    except ConfigError:
+        path.unlink() if before is None else path.write_bytes(before)
+        raise
 
 
 def _guesses(args: argparse.Namespace, folder: Path) -> dict[str, Guess]:

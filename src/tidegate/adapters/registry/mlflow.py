@@ -164,9 +164,14 @@ class MlflowRegistry:
             return str(before) if before else None
 
     def aliases(self, name: str) -> Mapping[str, str]:
-        """Return alias -> version."""
+        """Return alias -> version; a model that was never registered has none."""
         with _outside("read the aliases"):
-            model = self._client.get_registered_model(name)
+            try:
+                model = self._client.get_registered_model(name)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return {}
+                raise
             return {alias: str(version) for alias, version in model.aliases.items()}
 
     def annotate(self, name: str, version: str, tags: Mapping[str, str]) -> None:
