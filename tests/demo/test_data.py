@@ -62,11 +62,13 @@ def test_late_is_more_than_fifteen_minutes() -> None:
     assert late == {"B620-JFK-0101": 0, "UA7-EWR-0102": 1, "UA7-EWR-0901": 0}
 
 
-def test_the_summer_timetable_knows_the_routes_up_to_july_and_counts_over_midnight() -> None:
+def test_the_summer_timetable_knows_routes_and_weekdays_up_to_july_and_counts_over_midnight() -> (
+    None
+):
     assert summer_timetable(FLIGHTS).to_pylist() == [
-        {"carrier": "AA", "origin": "LGA", "dest": "ORD", "planned_minutes": 60.0},
-        {"carrier": "B6", "origin": "JFK", "dest": "BQN", "planned_minutes": 130.0},
-        {"carrier": "UA", "origin": "EWR", "dest": "IAH", "planned_minutes": 105.0},
+        {"carrier": "AA", "origin": "LGA", "dest": "ORD", "weekday": 1, "planned_minutes": 60.0},
+        {"carrier": "B6", "origin": "JFK", "dest": "BQN", "weekday": 1, "planned_minutes": 130.0},
+        {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 2, "planned_minutes": 105.0},
     ]
 
 

@@ -102,7 +102,7 @@ CHAPTERS = (
         message="Use the timetable's planned minutes",
         overlay="story/5-brittle",
         before=(
-            "Looks each route up in the summer timetable. All of July's routes are on it; some that\n"
+            "Looks route and weekday up in the summer timetable. All of July is on it; some routes that\n"
             "opened in September are not, and there the model raises an exception: a 500 for the passenger."
         ),
         after="Taken back by its errors, before it was given more than the first step.",

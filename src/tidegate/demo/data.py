@@ -5,7 +5,7 @@ pandas). One row per flight that arrived, in the order of scheduled departure:
 
     train.parquet     January to June
     holdout.parquet   July
-    routes.parquet    the summer timetable, as exported at the end of July: minutes planned per route
+    routes.parquet    the summer timetable, as exported at the end of July: minutes per route and weekday
     live.parquet      August to December: what will be asked, and how it ended
 
 Everything but ``dep_delay`` and ``late`` is known when a flight is scheduled. ``dep_delay`` is
@@ -40,7 +40,7 @@ _COLUMNS = (
     "distance", *_WEATHER, LEAK, TARGET,
 )  # fmt: skip
 _NUMBERS = ("distance", "dep_delay", "arr_delay", *_WEATHER)
-_ROUTE = ("carrier", "origin", "dest")
+_ROUTE = ("carrier", "origin", "dest", "weekday")
 
 
 def build(folder: Path) -> None:
@@ -92,7 +92,7 @@ def features(flights: pa.Table, weather: pa.Table) -> pa.Table:
 
 
 def summer_timetable(flights: pa.Table) -> pa.Table:
-    """Return the planned minutes of every route that was flown up to July.
+    """Return the planned minutes of every route and weekday that was flown up to July.
 
     It is a list of its time: the routes that open in September are not on it, which is what the
     fifth push trips over. The minutes are differences of local clock times; the median is enough.
@@ -101,7 +101,8 @@ def summer_timetable(flights: pa.Table) -> pa.Table:
     minutes = pc.subtract(_clock(summer["sched_arr_time"]), _clock(summer["sched_dep_time"]))
     overnight = pc.less(minutes, 0)
     planned = pc.if_else(overnight, pc.add(minutes, 24 * 60), minutes)
-    table = summer.select(list(_ROUTE)).append_column("planned", planned)
+    keys = {name: summer[name] for name in _ROUTE if name in summer.column_names}
+    table = pa.table({**keys, "weekday": pc.day_of_week(_scheduled(summer)), "planned": planned})
     grouped = table.group_by(list(_ROUTE)).aggregate([("planned", "approximate_median")])
     median = pc.round(grouped["planned_approximate_median"])
     routes = grouped.select(list(_ROUTE)).append_column("planned_minutes", median)

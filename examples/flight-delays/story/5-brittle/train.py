@@ -25,13 +25,13 @@ NUMBERS += [
 ]
 
 rows = pd.read_parquet("data/train.parquet")
-routes = pd.read_parquet("data/routes.parquet").set_index(["carrier", "origin", "dest"])
+routes = pd.read_parquet("data/routes.parquet").set_index(["carrier", "origin", "dest", "weekday"])
 PLANNED = routes["planned_minutes"].to_dict()
 
 
 def add_planned(flights: pd.DataFrame) -> pd.DataFrame:
-    """Look the route's planned minutes up in the summer timetable."""
-    keys = zip(flights["carrier"], flights["origin"], flights["dest"], strict=True)
+    """Look the planned minutes of the route and weekday up in the summer timetable."""
+    keys = flights[["carrier", "origin", "dest", "weekday"]].itertuples(index=False, name=None)
     return flights.assign(planned=[PLANNED[key] for key in keys])
 
 
