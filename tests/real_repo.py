@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from tests.endpoint.serving import workshop
 from tests.fakes import FakeMetrics, FakeTarget
 from tidegate.cli import main
-from tidegate.commands import operate, recording, release
+from tidegate.commands import hold, operate, recording, release
 from tidegate.commands.context import Context
 from tidegate.git import text
 from tidegate.home import Home
@@ -289,7 +289,7 @@ class Stage:
 
         monkeypatch.setattr(Context, "world", staged)
         monkeypatch.setattr(Context, "target", lambda _: self.target)
-        for module in (release, operate, recording):
+        for module in (release, operate, recording, hold):
             monkeypatch.setattr(module, "time", self.clock)
         return self
 

@@ -162,6 +162,17 @@ def test_a_reader_that_goes_away_is_no_success(file: Path) -> None:
 
 
 @pytest.mark.real
+def test_a_terminal_that_lacks_a_letter_is_no_bug(file: Path) -> None:
+    odd = file.rename(file.with_name("größe.yaml"))
+    done = subprocess.run(
+        [sys.executable, "-m", "tidegate", "validate", str(odd)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"gr\\xf6\\xdfe.yaml: valid" in done.stdout
+
+
+@pytest.mark.real
 def test_an_interrupt_while_the_command_is_still_being_imported_is_no_traceback(
     tmp_path: Path,
 ) -> None:

@@ -240,6 +240,17 @@ def test_a_slice_column_that_the_holdout_lacks_is_told(
     assert "the holdout has no column 'country'" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["candidate", "champion", "id", "y_true"])
+def test_a_slice_column_cannot_take_the_place_of_predictions(
+    repo: Repo, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    table = rows().rename_columns(["key", "x", name, "y"])
+    pq.write_table(table, repo.path / "holdout.parquet")
+    repo.configure(data__id="key", gate__slices=[{"by": [name], "metric": "brier", "margin": 0.1}])
+    assert repo.tidegate("evaluate") == 2
+    assert f"{name!r} is also a column of the predictions table" in capfd.readouterr().err
+
+
 def test_a_generic_task_needs_no_target(repo: Repo) -> None:
     pq.write_table(rows().drop_columns(["y"]), repo.path / "holdout.parquet")
     repo.configure(

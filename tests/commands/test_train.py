@@ -115,10 +115,11 @@ def test_training_output_and_checks_stream_to_standard_error(
         (PLAIN + "ln -s /etc $TIDEGATE_MODEL_DIR/etc\n", "regular files only"),
         (PLAIN + "mkfifo $TIDEGATE_MODEL_DIR/pipe\n", "regular files only"),
         ('rm -r "$TIDEGATE_MODEL_DIR"\n', "left no model"),
+        (PLAIN + "cp train.parquet holdout.parquet\n", "training changed the holdout rows"),
     ],
     ids=[
         "exit code", "signal", "hangs", "no model", "only an empty folder", "link inside",
-        "dangling link", "circle of links", "link to a folder outside", "pipe", "folder removed",
+        "dangling link", "circle of links", "link to a folder outside", "pipe", "folder removed", "holdout changed",
     ],
 )  # fmt: skip
 def test_training_that_goes_wrong_is_told_and_leaves_nothing(

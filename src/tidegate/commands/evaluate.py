@@ -44,6 +44,7 @@ _CONTRACT = (
     "Write every id of TIDEGATE_INPUT exactly once to the Parquet file TIDEGATE_OUTPUT, with the "
     "columns id and prediction."
 )
+_TAKEN = ("id", "y_true", "candidate", "champion", "anchor")
 _LATENCY = "latency_p95_ms"
 _SIZE = "model_size_mb"
 
@@ -281,6 +282,11 @@ def _write_predictions(
         for name in rule.by:
             if name not in rows.column_names:
                 raise ConfigError(f"gate.slices: the holdout has no column {name!r}")
+            if name in _TAKEN:
+                raise ConfigError(
+                    f"gate.slices: {name!r} is also a column of the predictions table",
+                    remedy="Give the holdout's column another name.",
+                )
             columns[name] = rows[name]
     pq.write_table(pa.table(columns), context.bundle / PREDICTIONS)
 

@@ -34,5 +34,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     """Hold."""
     context = Context.of(args, terminal)
-    until = time.time() + args.lasting if args.lasting else None
+    until = time.time() + args.lasting if args.lasting is not None else None
     return operate.hold(context, until=until, hands_off=args.hands_off, reason=args.reason)

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     context = Context.of(args, terminal)
     chain = context.ledger().read().chain
     shown = [e for e in chain if args.all or not isinstance(e.payload, Heartbeat)]
-    shown = shown[-args.n :] if args.n else shown
+    shown = shown if args.n is None else shown[max(0, len(shown) - max(0, args.n)) :]
     terminal.emit([to_json(event) for event in shown])
     for event in shown:
         terminal.say(log_line(event))

@@ -91,6 +91,11 @@ def _train_in(context: Context, work: Path) -> RunRecord:
         config.train.run, what="training", folder=context.folder, env=env,
         timeout=config.train.timeout,
     )  # fmt: skip
+    if file_digest(holdout) != holdout_digest:
+        raise NotJudgedError(
+            f"training changed the holdout rows in {holdout}",
+            remedy="Who trains must not choose the rows it is judged on: make them elsewhere.",
+        )
     logged = read_run(opened)
     bundle = work / "bundle"
     bundle.mkdir()
