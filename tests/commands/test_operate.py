@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +119,27 @@ def test_revert_to_a_version_does_not_wait_where_newer_candidates_queue(stage: S
     assert stage.tidegate("revert", "1", *WHY) == 0
     assert champion(stage) == "1"
     assert stage.target.read().traffic() == {"1": 1.0}
+
+
+def test_a_revert_that_is_not_carried_out_is_no_success(stage: Stage) -> None:
+    stage.target.ready = False  # a server that does not come up
+    assert stage.tidegate("revert", *WHY) == 5
+    assert stage.target.read().traffic() == {"2": 1.0}
+    stage.target.ready = True
+    stage.target.variants["1"] = replace(stage.target.variants["1"], ready=True)
+    assert stage.tidegate("tick") == 0
+    assert champion(stage) == "1"
+    assert stage.target.read().traffic() == {"1": 1.0}
+
+
+def test_a_revert_to_a_version_that_answers_otherwise_than_offline_is_no_success(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        type(stage.target), "ask", lambda _self, _version, rows: rows["x"].to_numpy()
+    )
+    assert stage.tidegate("revert", *WHY) == 6
+    assert stage.target.read().traffic() == {"2": 1.0}
 
 
 def test_promote_an_old_version_by_hand_quarantines_nobody(stage: Stage) -> None:

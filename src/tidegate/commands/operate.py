@@ -10,8 +10,17 @@ import time
 from typing import TYPE_CHECKING
 
 from tidegate.commands.recording import record
-from tidegate.commands.release import find_version
-from tidegate.core.events import Anchored, Held, Mode, Ordered, Overridden, Requested, Resumed
+from tidegate.commands.release import EXITS, find_rollout, find_version
+from tidegate.core.events import (
+    Anchored,
+    Held,
+    Mode,
+    Ordered,
+    Overridden,
+    Phase,
+    Requested,
+    Resumed,
+)
 from tidegate.core.model import Outcome
 from tidegate.errors import ConfigError, Exit, RefusedError
 from tidegate.perform import run_pass
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
     from tidegate.book import Book
     from tidegate.commands.context import Context
     from tidegate.core.events import Payload
+    from tidegate.core.ledger import Event
     from tidegate.core.model import VersionRef
     from tidegate.core.state import State
 
@@ -30,8 +40,12 @@ _SETTLE = 120.0  # seconds a by-hand change of version may take to be carried ou
 
 
 def act(context: Context, decide: Callable[[Book], Payload | None]) -> Exit:
-    """Write a person's event, then pass until it has taken effect; say how things stand."""
-    record(context.ledger(), decide, actor=context.actor, human=True)
+    """Write a person's event, then pass until it has taken effect; say how things stand.
+
+    A change of version that was not carried out is no success: 5 while it is still under way, the
+    rollout's own exit code when it ended otherwise.
+    """
+    event = record(context.ledger(), decide, actor=context.actor, human=True).chain[-1]
     world, deadline = context.world(), time.monotonic() + _SETTLE
     while True:
         done = run_pass(world)
@@ -40,7 +54,21 @@ def act(context: Context, decide: Callable[[Book], Payload | None]) -> Exit:
         time.sleep(0.2)
     context.terminal.emit(summary(done.book.state, done.book.state.rollout))
     context.terminal.say(line(done))
-    return Exit.OK
+    return _carried_out(done.book.state, event)
+
+
+def _carried_out(state: State, event: Event) -> Exit:
+    match event.payload:
+        case Ordered(rollout=name, verb=verb):
+            wanted = Phase.REVERTED if verb == "revert" else Phase.PROMOTED
+        case Requested():
+            name, wanted = f"r{event.seq}", Phase.PROMOTED
+        case _:
+            return Exit.OK
+    rollout = find_rollout(state, name)
+    if rollout is None or rollout.ended_at is None:
+        return Exit.INCONCLUSIVE
+    return Exit.OK if rollout.phase is wanted else EXITS[rollout.phase] or Exit.INCONCLUSIVE
 
 
 def promote(context: Context, version: str | None, reason: str) -> Exit:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "send a registered version to the endpoint, step by step, until it is decided"
 
-_EXITS = {
+EXITS = {
     Phase.PROBATION: Exit.OK,
     Phase.PROMOTED: Exit.OK,
     Phase.REVERTED: Exit.REJECTED,
@@ -222,4 +222,4 @@ def report(terminal: Terminal, done: Pass, name: str) -> Exit:
     terminal.say(line(done))
     if rollout is None:
         return Exit.INCONCLUSIVE
-    return _EXITS.get(rollout.phase, Exit.INCONCLUSIVE)
+    return EXITS.get(rollout.phase, Exit.INCONCLUSIVE)
