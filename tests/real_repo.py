@@ -214,9 +214,12 @@ class Repo:
         return main([verb, "--config", str(self.config), *arguments])
 
     def process(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own."""
+        """Start a command in a process group of its own.
+
+        ``env`` undoes what a shell does to its background jobs: their children ignore SIGINT.
+        """
         return subprocess.Popen(
-            [sys.executable, "-m", "tidegate", *arguments],
+            ["env", "--default-signal=INT", sys.executable, "-m", "tidegate", *arguments],
             cwd=self.path,
             env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **environment},
             stdin=subprocess.DEVNULL,

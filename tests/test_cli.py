@@ -99,8 +99,15 @@ def test_a_good_file_is_0_a_bad_one_2_a_missing_one_2(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["no-such-verb"], ["validate", "--no-such-option"], ["--config", "x", "validate"], ["hold"]],
-    ids=["verb", "option", "option before the verb", "missing reason"],
+    [
+        ["no-such-verb"],
+        ["validate", "--no-such-option"],
+        ["--config", "x", "validate"],
+        ["hold"],
+        ["hold", "--for", "99999999d", "--reason", "why"],
+        ["tick", "--every", "soon"],
+    ],
+    ids=["verb", "option", "option before the verb", "missing reason", "for ever", "no duration"],
 )
 def test_wrong_usage_is_2_on_standard_error(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -58,6 +58,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     terminal.say(
         f"{failed} of {len(results)} checks failed" if failed else "everything is in place"
     )
+    if not results[0].ok:
+        return Exit.USAGE
     return Exit.OUTSIDE if failed else Exit.OK
 
 
