@@ -138,7 +138,7 @@ def test_the_ledger_adds_versions_and_the_rollout(
     out = capsys.readouterr().out
     assert "> [!CAUTION]\n> **`flight-delays`: passed, then taken back.**" in out
     assert "Production is version `1`. The candidate is version `2`." in out
-    assert "**Taken back after 2 min and 400 requests at up to 25 %**" in out
+    assert "**Taken back after 2 min and at least 400 requests at up to 25 %**" in out
     assert "- trained in 48 s; the model is 1.834 MB" in out
     report = gather(context, context.bundle / VERDICT)
     assert report.story is not None

@@ -120,3 +120,15 @@ def test_the_predictable_centre_knows_only_earlier_strata() -> None:
     test = LossTest.start(LossRule(margin=1.0))
     assert test._center()[0] == 0.5
     assert test.add(candidate=GOOD, champion=GOOD)._center()[0] == pytest.approx(0.4)
+
+
+def test_a_ramp_while_losses_drift_does_not_look_like_a_difference() -> None:
+    """Two equal models; the candidate's share rises just as the losses of both do."""
+    test = LossTest.start(LossRule(margin=1.05, harm_level=0.01))
+    for mean, n_c, n_b in ((0.1, 50, 950), (0.2, 500, 500)):
+        arms = [Losses(n=n, total=mean * n, squares=mean * n * 0.4) for n in (n_c, n_b)]
+        test = test.add(candidate=arms[0], champion=arms[1])
+    candidate, champion = test.means()
+    assert candidate[0] == pytest.approx(champion[0])
+    pooled = test.sums[:, 0]
+    assert pooled[1] / pooled[0] > 1.2 * pooled[3] / pooled[2]

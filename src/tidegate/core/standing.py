@@ -51,7 +51,7 @@ class GuardEvidence:
     candidate_events: float
     champion_n: int
     champion_events: float
-    candidate_rate: float | None
+    candidate_rate: float | None  # of losses: means over the same minutes, alike weighted
     champion_rate: float | None
     ratio: float | None  # of odds (Mantel-Haenszel), or of mean losses; None: not defined yet
     log_harm: float
@@ -156,7 +156,7 @@ def _more_requests(test: CountTest, null: int) -> int | None:
 
 def _loss_standing(guard: Guard, test: LossTest, *, suspended: bool) -> GuardEvidence:
     n_c, total_c, n_b, total_b = (float(value) for value in test.sums[:, 0])
-    means = (total_c / n_c if n_c else None, total_b / n_b if n_b else None)
+    means = tuple(float(mean[0]) for mean in test.means()) if n_c else (None, None)
     log_not_worse = float(test.log_not_worse()[0])
     state = GuardState.OPEN
     if not n_c:

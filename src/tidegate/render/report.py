@@ -217,7 +217,7 @@ def reuse(verdict: Verdict) -> str:
 
 
 def ending(story: Story) -> str:
-    """Return what became of a rollout: "Taken back after 4 min and 1,024 requests at up to 25 %"."""
+    """Return what became of a rollout: "Taken back after 4 min and at least 1,024 requests at up to 25 %"."""
     rollout = story.rollout
     ended = _ENDED.get(rollout.phase)
     if story.peak == 0.0:
@@ -226,7 +226,7 @@ def ending(story: Story) -> str:
         return "Got all traffic at once"
     after = lasting(story.exposed)
     if story.requests:
-        after = f"{after} and {story.requests:,} requests"
+        after = f"{after} and at least {story.requests:,} requests"
     if rollout.phase is Phase.PROMOTED:
         return f"{ended} after {after}"
     after = f"{after} at up to {share(story.peak)}"

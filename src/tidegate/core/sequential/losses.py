@@ -110,6 +110,7 @@ class LossTest:
     rule: LossRule
     looks: Array
     sums: Array  # (4, B): candidate n and total, champion n and total
+    matched: Array  # (3, B): weights of the strata, and both arms' means times them
     harm: Array  # log products per L, all starts together, (B, L)
     harm_max: Array
     not_worse: Array  # log products per L, (B, L)
@@ -122,6 +123,7 @@ class LossTest:
             rule=rule,
             looks=zero,
             sums=np.zeros((4, batch)),
+            matched=np.zeros((3, batch)),
             harm=np.full((batch, len(GRID)), -np.inf),
             harm_max=zero,
             not_worse=np.zeros((batch, len(GRID))),
@@ -138,7 +140,9 @@ class LossTest:
         n_b, s_b, q_b = champion.arrays(batch)
         both = (n_c > 0) & (n_b > 0)
         h = self._center()
-        difference = s_c / np.maximum(n_c, 1.0) - self.rule.margin * s_b / np.maximum(n_b, 1.0)
+        mean_c, mean_b = s_c / np.maximum(n_c, 1.0), s_b / np.maximum(n_b, 1.0)
+        difference = mean_c - self.rule.margin * mean_b
+        weight = np.where(both, n_c * n_b / np.maximum(n_c + n_b, 1.0), 0.0)
         scale, penalty = _penalty(
             self.rule.margin,
             (n_c, q_c - 2.0 * h * s_c + n_c * h * h),
@@ -153,10 +157,21 @@ class LossTest:
             self,
             looks=self.looks + both,
             sums=self.sums + np.where(both, np.stack([n_c, s_c, n_b, s_b]), 0.0),
+            matched=self.matched + weight * np.stack([np.ones(batch), mean_c, mean_b]),
             harm=products,
             harm_max=np.maximum(self.harm_max, log_sum_exp(products + prior)),
             not_worse=self.not_worse + np.where(both[:, None], kept, 0.0),
         )
+
+    def means(self) -> tuple[Array, Array]:
+        """Return both arms' mean losses over the same strata, shape (B,) each; NaN without any.
+
+        Each stratum counts n_c n_b / (n_c + n_b), as in Mantel and Haenszel's estimate, so that a
+        ramp of the candidate's share while losses drift does not look like a difference.
+        """
+        weight, mean_c, mean_b = self.matched
+        with np.errstate(invalid="ignore"):
+            return mean_c / weight, mean_b / weight
 
     def log_not_worse(self) -> Array:
         """Log e-value against "mean loss at least ``margin`` times the champion's"."""
