@@ -247,8 +247,9 @@ def test_variables_are_found_and_resolved_only_when_used(tmp_path: Path) -> None
         ),
         (GOOD.replace("margin: 0.005", "margin: 0"), "just as good cannot be shown"),
         (GOOD.replace(", margin: 0.005", ""), "nothing here compares the candidate"),
+        (GOOD + "predict: {run: ./predict}\n", "the local endpoint serves MLflow models only"),
     ],
-    ids=["odds-margin-1", "margin-0", "absolute-only"],
+    ids=["odds-margin-1", "margin-0", "absolute-only", "batch-only"],
 )
 def test_what_is_unwise_loads_with_a_warning(tmp_path: Path, text: str, warning: str) -> None:
     path = tmp_path / "mlops.yaml"

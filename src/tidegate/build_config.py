@@ -76,6 +76,15 @@ def warnings_of(config: Config) -> list[Problem]:
         for index, rule in enumerate(config.gate.rules)
         if rule.margin is not None and rule.margin.value == 0
     ]
+    if config.predict.run and not config.predict.serve:
+        warnings.append(
+            Problem(
+                path=("predict", "run"),
+                got="a way to predict in batches and none to serve",
+                expected="predict.serve, because the local endpoint serves MLflow models only",
+                fix="fine if training logs an MLflow model, or if nothing is released",
+            )
+        )
     if all(rule.margin is None for rule in config.gate.rules):
         warnings.append(
             Problem(

@@ -132,14 +132,16 @@ def test_a_revert_that_is_not_carried_out_is_no_success(stage: Stage) -> None:
     assert stage.target.read().traffic() == {"1": 1.0}
 
 
-def test_a_revert_to_a_version_that_answers_otherwise_than_offline_is_no_success(
+def test_the_parity_check_bars_a_promotion_by_hand_and_never_the_way_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         type(stage.target), "ask", lambda _self, _version, rows: rows["x"].to_numpy()
     )
-    assert stage.tidegate("revert", *WHY) == 6
+    assert stage.tidegate("promote", "1", *WHY) == 6
     assert stage.target.read().traffic() == {"2": 1.0}
+    assert stage.tidegate("revert", *WHY) == 0
+    assert stage.target.read().traffic() == {"1": 1.0}
 
 
 def test_promote_an_old_version_by_hand_quarantines_nobody(stage: Stage) -> None:

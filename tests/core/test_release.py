@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.engine import POLICY, Engine
-from tidegate.core.events import Held, Ordered, Phase, Resumed
+from tidegate.core.events import Held, Mode, Ordered, Phase, Requested, Resumed
 from tidegate.core.release import GAP
 
 if TYPE_CHECKING:
@@ -301,3 +301,20 @@ def test_the_anchor_moves_only_to_a_promoted_model_shown_better(
     engine.run(200)
     assert engine.state.champion == second
     assert engine.state.anchor.version == anchor
+
+
+def test_a_way_back_is_not_barred_by_the_parity_check(engine: Engine) -> None:
+    """A changed environment must not keep a person from leaving a bad version."""
+    first = engine.serving()
+    engine.request(engine.version(2))
+    engine.run(200)
+    engine.target.answers = lambda version, rows: np.array([0.0, 0.0, 0.0])
+    back = Requested(
+        model=first, mode=Mode.DIRECT, judged_against=None, policy=POLICY, task="binary",
+        loss_center=None, reason="pager", quarantine=True,
+    )  # fmt: skip
+    engine.append(back, human=True)
+    engine.tick()
+    assert engine.state.champion == first
+    assert engine.state.past[-1].parity is not None
+    assert not engine.state.past[-1].parity.ok

@@ -154,8 +154,7 @@ def _apply(state: State, event: Event) -> State:  # noqa: C901, PLR0911, PLR0912
         case Deployed():
             return _advance(state, phase=Phase.DEPLOYED)
         case ParityChecked() as parity:
-            phase = Phase.CHECKED if parity.ok else Phase.REFUSED
-            return _advance(state, phase=phase, parity=parity, cause="" if parity.ok else "parity")
+            return _parity(state, parity)
         case Refused(cause=cause):
             return _advance(state, phase=Phase.REFUSED, cause=cause)
         case Routing() as routing:
@@ -241,6 +240,14 @@ def _routing(state: State, routing: Routing) -> State:
     if phase is Phase.REVERTED and state.rollout is not None:
         state = _banish(state, state.rollout.model)
     return state
+
+
+def _parity(state: State, parity: ParityChecked) -> State:
+    """Let the version on if it answers as it did offline; a person's way back is never barred."""
+    back = state.rollout is not None and state.rollout.request.quarantine
+    if parity.ok or back:
+        return _advance(state, phase=Phase.CHECKED, parity=parity)
+    return _advance(state, phase=Phase.REFUSED, parity=parity, cause="parity")
 
 
 def _banish(state: State, model: VersionRef) -> State:
