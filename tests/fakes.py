@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping  # noqa: TC003 (dataclass fields)
+from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 (dataclass fields)
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -180,10 +180,11 @@ class FakeRegistry:
 
         shutil.copytree(self.root / f"v{version}", into, dirs_exist_ok=True)
 
-    def publish(self, name: str, aliases: Mapping[str, str | None], head: str) -> str | None:
-        before, self.head = self.head, head
+    def publish(self, name: str, aliases: Mapping[str, str | None], chain: Sequence[str]) -> None:
+        if self.head is not None and self.head not in chain:
+            raise OutsideError("the ledger was rewritten")
+        self.head = chain[-1]
         self.alias = {k: v for k, v in {**self.alias, **aliases}.items() if v is not None}
-        return before
 
     def aliases(self, name: str) -> Mapping[str, str]:
         return self.alias

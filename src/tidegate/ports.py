@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -113,9 +113,12 @@ class Registry(Protocol):
     def register(self, registration: Registration) -> str: ...
     # Copy a version's bundle to this machine, whole or not at all.
     def fetch(self, name: str, version: str, into: Path) -> None: ...
-    # Make the aliases point where the ledger says (None removes one); return the ledger head
-    # that was noted before, and note this one.
-    def publish(self, name: str, aliases: Mapping[str, str | None], head: str) -> str | None: ...
+    # Make the aliases point where the ledger says (None removes one), and note the last of
+    # `chain`, the ledger's hashes. OutsideError, nothing changed, when the hash noted before is
+    # not in it: the ledger was rewritten.
+    def publish(
+        self, name: str, aliases: Mapping[str, str | None], chain: Sequence[str]
+    ) -> None: ...
     # Where the aliases point now.
     def aliases(self, name: str) -> Mapping[str, str]: ...
     # Add tags to a version (the outcome of its rollout).

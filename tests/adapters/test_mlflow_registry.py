@@ -82,14 +82,23 @@ def test_a_fetched_bundle_is_what_was_registered(registry: MlflowRegistry, tmp_p
     assert [p.name for p in tmp_path.glob("fetched*")] == ["fetched"]
 
 
-def test_aliases_follow_and_the_head_before_is_told(
+def test_aliases_follow_the_ledger(registry: MlflowRegistry, tmp_path: Path) -> None:
+    version = registry.register(registration(tmp_path / "one"))
+    registry.publish("m", {"champion": version, "challenger": None}, ["h1"])
+    assert registry.aliases("m") == {"champion": version}
+    registry.publish("m", {"champion": None, "challenger": version}, ["h1", "h2"])
+    assert registry.aliases("m") == {"challenger": version}
+
+
+def test_a_rewritten_ledger_is_refused_however_often_it_tries(
     registry: MlflowRegistry, tmp_path: Path
 ) -> None:
     version = registry.register(registration(tmp_path / "one"))
-    assert registry.publish("m", {"champion": version, "challenger": None}, "h1") is None
+    registry.publish("m", {"champion": version}, ["h1", "h2"])
+    for _ in range(2):
+        with pytest.raises(OutsideError, match="ledger head"):
+            registry.publish("m", {"champion": None}, ["h1", "other"])
     assert registry.aliases("m") == {"champion": version}
-    assert registry.publish("m", {"champion": None, "challenger": version}, "h2") == "h1"
-    assert registry.aliases("m") == {"challenger": version}
 
 
 def test_a_version_that_is_not_there_is_an_outside_error(

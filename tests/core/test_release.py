@@ -11,6 +11,7 @@ import pytest
 from tests.engine import POLICY, Engine
 from tidegate.core.events import Held, Mode, Ordered, Phase, Requested, Resumed
 from tidegate.core.release import GAP
+from tidegate.errors import OutsideError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -318,3 +319,71 @@ def test_a_way_back_is_not_barred_by_the_parity_check(engine: Engine) -> None:
     assert engine.state.champion == first
     assert engine.state.past[-1].parity is not None
     assert not engine.state.past[-1].parity.ok
+
+
+def broken(engine: Engine, version: str, restarts: int = 0) -> None:
+    variant = engine.target.variants[version]
+    engine.target.variants[version] = replace(variant, ready=False, restarts=restarts)
+
+
+def test_a_way_back_does_not_wait_for_the_broken_champion(engine: Engine) -> None:
+    first = engine.serving()
+    engine.request(engine.version(2))
+    engine.run(200)
+    broken(engine, "2")
+    back = Requested(
+        model=first, mode=Mode.DIRECT, judged_against=None, policy=POLICY, task="binary",
+        loss_center=None, reason="pager", quarantine=True,
+    )  # fmt: skip
+    engine.append(back, human=True)
+    engine.tick()
+    assert engine.target.read().traffic() == {"1": 1.0}
+
+
+def shut(engine: Engine) -> None:
+    """Let the dead-man's switch fire in a canary whose candidate has just died."""
+    engine.serving()
+    engine.request(engine.version(2))
+    engine.run(3)
+    engine.target.route({"1": 1.0}, generation=engine.target.generation)
+    engine.target.tripped = engine.now
+    broken(engine, "2")
+    assert engine.tick(1).wait.cause == "starting"
+
+
+def test_a_persons_revert_does_not_wait_for_a_dead_candidate(engine: Engine) -> None:
+    shut(engine)
+    assert engine.state.rollout is not None
+    engine.append(Ordered(verb="revert", rollout=engine.state.rollout.id, reason="x"), human=True)
+    engine.tick()
+    assert engine.state.past[-1].phase is Phase.REVERTED
+    assert engine.target.read().traffic() == {"1": 1.0}
+
+
+@pytest.mark.parametrize(("minutes", "restarts"), [(11, 0), (0, 5)], ids=["late", "crash-loop"])
+def test_a_candidate_that_died_for_good_is_withdrawn(
+    engine: Engine, minutes: int, restarts: int
+) -> None:
+    shut(engine)
+    broken(engine, "2", restarts)
+    engine.tick(minutes)
+    assert engine.state.past[-1].phase is Phase.WITHDRAWN
+    assert engine.state.past[-1].cause == "not_ready"
+
+
+def test_an_outage_of_the_metrics_holds_and_a_person_can_still_revert(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.serving()
+    engine.request(engine.version(2))
+    engine.run(3)
+
+    def down(*_: object) -> None:
+        raise OutsideError("no counts")
+
+    monkeypatch.setattr(engine.metrics, "read", down)
+    assert engine.run(5).wait.cause == "no_data"
+    assert engine.state.rollout is not None
+    engine.append(Ordered(verb="revert", rollout=engine.state.rollout.id, reason="x"), human=True)
+    engine.tick()
+    assert engine.target.read().traffic() == {"1": 1.0}

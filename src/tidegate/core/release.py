@@ -119,13 +119,35 @@ def _same(actual: Traffic, wanted: Traffic) -> bool:
 
 def _pursue(state: State, rollout: Rollout, canary: Canary, seen: Observation) -> Action:
     if not rollout.applied:
-        return _apply(rollout, seen.endpoint)
+        return (
+            _overruled(rollout) or _given_up(state, rollout, seen) or _apply(rollout, seen.endpoint)
+        )
     mine = (rollout.model, *((rollout.baseline,) if rollout.baseline else ()))
     if left_over := _swept(seen.endpoint, *(model.version for model in mine)):
         return left_over
     if rollout.phase in (Phase.REQUESTED, Phase.DEPLOYED, Phase.CHECKED):
         return _prepare(state, rollout, canary, seen)
     return _watch(state, rollout, canary, seen)
+
+
+def _overruled(rollout: Rollout) -> Action | None:
+    """Return a person's order that came while an intent waits; what was reverted stays reverted."""
+    if rollout.order is None or rollout.phase is Phase.REVERTED:
+        return None
+    if rollout.order.verb == "revert":
+        return route(rollout, Phase.REVERTED, "human")
+    return None if rollout.phase is Phase.PROMOTED else route(rollout, Phase.PROMOTED, "human", 1.0)
+
+
+def _given_up(state: State, rollout: Rollout, seen: Observation) -> Action | None:
+    """Withdraw a canary whose candidate died before it could be given its traffic."""
+    variant = seen.endpoint.variant(rollout.model.version)
+    if rollout.phase is not Phase.CANARY or variant is None or variant.ready or variant.share > 0:
+        return None
+    late = seen.now - state.last_at > READY_WITHIN
+    if late or variant.restarts >= CRASHES:
+        return route(rollout, Phase.WITHDRAWN, "not_ready")
+    return None
 
 
 def _apply(rollout: Rollout, endpoint: Endpoint) -> Action:
@@ -153,7 +175,9 @@ def _prepare(state: State, rollout: Rollout, canary: Canary, seen: Observation) 
         return action
     if state.pinned and rollout.mode is Mode.CANARY:
         return Wait("pinned")
-    if rollout.baseline is not None and (action := _present(rollout.baseline, seen.endpoint)):
+    # A canary needs its champion; a person's way back must not wait for the one that is broken.
+    compared = rollout.baseline if rollout.mode is Mode.CANARY else None
+    if compared is not None and (action := _present(compared, seen.endpoint)):
         return action
     if rollout.phase is Phase.REQUESTED:
         return _deploy(rollout, seen)

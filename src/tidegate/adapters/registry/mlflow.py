@@ -26,7 +26,7 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tidegate.ports import Registration
@@ -146,22 +146,28 @@ class MlflowRegistry:
         inner.rename(into)
         shutil.rmtree(partial, ignore_errors=True)
 
-    def publish(self, name: str, aliases: Mapping[str, str | None], head: str) -> str | None:
-        """Point the aliases at their versions and note the ledger's head; return the head before.
+    def publish(self, name: str, aliases: Mapping[str, str | None], chain: Sequence[str]) -> None:
+        """Point the aliases at their versions and note the ledger's head, the last of ``chain``.
 
         Raises:
-            OutsideError: the registry cannot be reached.
+            OutsideError: the registry cannot be reached, or it remembers a head that is not in
+                the chain; then nothing was changed.
         """
         with _outside("publish the aliases"):
             model = self._client.get_registered_model(name)
+            before = model.tags.get(_HEAD)
+            if before is not None and before not in chain:
+                raise OutsideError(
+                    "the registry remembers a ledger head that this ledger does not have",
+                    remedy="The ledger branch was rewritten. Restore it, or look at who pushed to "
+                    f"it; only then remove the tag {_HEAD} of {name}.",
+                )
             for alias, version in aliases.items():
                 if version is not None:
                     self._client.set_registered_model_alias(name, alias, version)
                 elif alias in model.aliases:
                     self._client.delete_registered_model_alias(name, alias)
-            self._client.set_registered_model_tag(name, _HEAD, head)
-            before = model.tags.get(_HEAD)
-            return str(before) if before else None
+            self._client.set_registered_model_tag(name, _HEAD, chain[-1])
 
     def aliases(self, name: str) -> Mapping[str, str]:
         """Return alias -> version; a model that was never registered has none."""
