@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tidegate.core.endpoint import Endpoint, Traffic
     from tidegate.core.evidence import Series
     from tidegate.core.model import Task
+    from tidegate.core.notices import Check, Comment, HostDeployment, Issue, Proposal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,3 +141,22 @@ class LedgerStore(Protocol):
     def read(self) -> Snapshot: ...
     # Write these files over `base`, or raise LedgerMovedError when `base` is no longer the newest.
     def write(self, base: Snapshot, files: Mapping[str, bytes], message: str) -> Snapshot: ...
+
+
+class Host(Protocol):
+    """Where the code lives and people read: pull requests, checks, deployments, issues."""
+
+    # The number of the merged pull request that brought a commit to the default branch.
+    def pull_of(self, commit: str) -> int | None: ...
+    # Create the comment, or edit it where it differs; its URL.
+    def comment(self, comment: Comment) -> str: ...
+    # Create or replace the check run; its URL.
+    def check(self, check: Check) -> str: ...
+    # Create the deployment once, and add a status where state or description are new.
+    def deployment(self, deployment: HostDeployment) -> None: ...
+    # Open the issue, unless one with its marker was ever opened; its URL.
+    def issue(self, issue: Issue) -> str: ...
+    # Open the pull request, unless its branch has one; its URL, None where that is not allowed.
+    def propose(self, proposal: Proposal) -> str | None: ...
+    # Start a workflow of the repository by its file name, on the default branch.
+    def dispatch(self, workflow: str, inputs: Mapping[str, str]) -> None: ...
