@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.workflows.documents import OURS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.workflows.documents import Document, Project
@@ -46,7 +47,9 @@ def lay_out(project: Project, folder: Path) -> dict[str, Document]:
             if document.kind == "workflow":
                 where = f".github/workflows/{written(document)}"
             else:
-                where = f".github/{document.kind}s/{written(document).removesuffix('.yml')}/action.yml"
+                where = (
+                    f".github/{document.kind}s/{written(document).removesuffix('.yml')}/action.yml"
+                )
         (folder / where).parent.mkdir(parents=True, exist_ok=True)
         (folder / where).write_text(text, encoding="utf-8")
         copies[where] = document
@@ -55,3 +58,10 @@ def lay_out(project: Project, folder: Path) -> dict[str, Document]:
         root.parent.mkdir()
         root.write_text(copies["action.yml"].text, encoding="utf-8")
     return copies
+
+
+def scripts(document: Document) -> Iterator[tuple[str, str]]:
+    """Every ``run:`` block with where it stands."""
+    for number, (job, step) in enumerate(document.steps):
+        if "run" in step:
+            yield f"{document.name}: {job} step {number + 1}", step["run"]
