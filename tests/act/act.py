@@ -41,8 +41,10 @@ class Job:
     lines: list[str] = field(default_factory=list)
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)  # by step id: of our steps
     steps: dict[str, str] = field(default_factory=dict)  # result by step id
-    summary: str = ""
-    annotations: list[tuple[str, str]] = field(default_factory=list)  # (error | warning | notice, message)
+    summaries: dict[str, str] = field(default_factory=dict)  # by step id
+    annotations: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # (error | warning | notice, message)
     started: float = 0.0
     ended: float = 0.0
 
@@ -50,6 +52,15 @@ class Job:
     def log(self) -> str:
         """What the job's steps printed."""
         return "".join(self.lines)
+
+    @property
+    def summary(self) -> str:
+        """What its steps wrote; act reports a composite's last step twice, as the composite's, too."""
+        return "".join(
+            text
+            for step, text in self.summaries.items()
+            if not any(other.startswith(f"{step}/") for other in self.summaries)
+        )
 
     @property
     def seconds(self) -> float:
@@ -92,7 +103,9 @@ class Result:
     def told(self) -> str:
         """Return a page about the run, for the message of a failing test."""
         rows = [f"{j.result:8} {j.seconds:6.1f} s  {j.path}" for j in self.jobs.values()]
-        return "\n".join([f"run {self.id} ({self.event}): exit code {self.code}", *rows, self.complaint])
+        return "\n".join(
+            [f"run {self.id} ({self.event}): exit code {self.code}", *rows, self.complaint]
+        )
 
     def failures(self) -> str:
         """Return :meth:`told` and the ends of the logs of the jobs that failed."""
@@ -114,7 +127,7 @@ class Act:
     labels: Sequence[str] = ("ubuntu-latest", "ubuntu-24.04", "self-hosted")
     patience: float = 420.0  # seconds a run may take
 
-    def run(  # noqa: PLR0913 (what GitHub says about a run)
+    def run(
         self,
         event: str,
         payload: Mapping[str, Any],
@@ -205,10 +218,11 @@ def _add(job: Job, entry: dict[str, Any]) -> None:
         case "set-output":
             job.outputs.setdefault(step, {})[entry["name"]] = entry["arg"]
         case "summary":
-            if len(entry.get("stepID") or ()) <= 1 or entry["content"] not in job.summary:
-                job.summary += entry["content"]
+            job.summaries[step] = entry["content"]
         case "error" | "warning" | "notice" as level:
             job.annotations.append((level, entry["arg"]))
+        case _:
+            pass
     if entry.get("raw_output") or entry.get("level") == "error":
         job.lines.append(message if message.endswith("\n") else f"{message}\n")
 

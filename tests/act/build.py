@@ -90,7 +90,9 @@ def _build(binary: Path) -> None:
 
 def _source() -> Path:
     """Fetch act's source, checked against its sum, and return its folder."""
-    found = json.loads(_go("mod", "download", "-json", f"github.com/nektos/act@{VERSION}", cwd=Path("/")))
+    found = json.loads(
+        _go("mod", "download", "-json", f"github.com/nektos/act@{VERSION}", cwd=Path("/"))
+    )
     if found["Sum"] != SUM:
         raise NoActError(f"act {VERSION} has the sum {found['Sum']}, not {SUM}")
     return Path(found["Dir"])
