@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidegate.errors import TidegateError
+from tidegate.git import GitError, text
 from tidegate.tables import read_table
 
 if TYPE_CHECKING:
@@ -22,8 +23,17 @@ if TYPE_CHECKING:
 
 _SKIPPED = {".git", ".venv", "venv", "node_modules", ".tidegate", "tests", "site-packages"}
 _FRAMEWORKS = ("sklearn", "xgboost", "lightgbm", "catboost", "torch", "tensorflow", "statsmodels")
-_TARGETS = ("target", "label", "y", "y_true", "class", "outcome", "churn", "default", "late")
+_TARGETS = (
+    "target", "label", "y", "y_true", "class", "outcome", "churn", "churned", "default", "defaulted",
+    "late", "fraud", "is_fraud", "survived", "price",
+)  # fmt: skip
 _HOLDOUTS = ("holdout", "test", "valid", "eval")
+_REQUIREMENTS = ("requirements.txt", "requirements.lock", "requirements/base.txt")
+_USUAL_BRANCHES = ("main", "master", "trunk")
+_REMOTE = re.compile(
+    r"(?:https?://(?:[^/@]*@)?|ssh://(?:[^/@]*@)?|(?:[^/@:]*@))"
+    r"(?P<host>[\w.-]+)(?::\d+)?[/:](?P<slug>[\w.-]+/[\w.-]+?)(?:\.git)?/?"
+)
 _ROWS_LOOKED_AT = 100_000
 
 
@@ -34,6 +44,57 @@ class Guess:
     value: str
     why: str
     sure: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where ``origin`` is: a host, and ``owner/name`` there."""
+
+    host: str
+    slug: str
+
+    @property
+    def github(self) -> bool:
+        """Whether it is on github.com."""
+        return self.host == "github.com"
+
+
+def origin(repository: Path) -> Origin | None:
+    """Return where the remote ``origin`` is; None without one, and for a plain folder."""
+    try:
+        address = text(repository, "remote", "get-url", "origin")
+    except GitError:
+        return None
+    found = _REMOTE.fullmatch(address)
+    return Origin(host=found["host"].lower(), slug=found["slug"]) if found else None
+
+
+def default_branch(repository: Path) -> Guess:
+    """Return the branch whose pushes deliver."""
+    try:
+        name = text(repository, "symbolic-ref", "--short", "refs/remotes/origin/HEAD")
+        return Guess(value=name.removeprefix("origin/"), why="the default branch of origin")
+    except GitError:
+        pass
+    try:
+        name = text(repository, "symbolic-ref", "--short", "HEAD")
+    except GitError:  # no branch is checked out, or this is no repository
+        return Guess(value="main", why="the usual name of a default branch", sure=False)
+    return Guess(value=name, why="the branch that is checked out", sure=name in _USUAL_BRANCHES)
+
+
+def requirements(folder: Path, top: Path) -> Guess | None:
+    """Return the file with the user's packages, relative to the repository's top; None without one."""
+    for base in dict.fromkeys((folder, top)):
+        for name in _REQUIREMENTS:
+            if (base / name).is_file():
+                path = (base / name).relative_to(top).as_posix()
+                return Guess(value=path, why="your packages, installed for training and scoring")
+        project = base / "pyproject.toml"
+        if project.is_file() and re.search(r"^\[project\]", project.read_text(), re.MULTILINE):
+            path = project.relative_to(top).as_posix()
+            return Guess(value=path, why="your packages: the dependencies of [project]")
+    return None
 
 
 def training_script(folder: Path) -> Guess:
