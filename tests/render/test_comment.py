@@ -144,7 +144,7 @@ def test_a_model_taken_back_is_no_success_whatever_the_gate_said(tmp_path: Path)
     assert "> [!CAUTION]\n> **`m`: passed, then taken back.**" in text
     assert "Taken back after 6 min and at least 150 requests at up to 5 %" in text
     assert "| 0 % | taken back | a guard shows harm beyond its margin |" in text
-    assert "\nEvidence at the last change of traffic:\n\n- error_rate: " in text
+    assert "\nEvidence at the last change of traffic.\n" in text
     assert "- column `x` is filled in the holdout and empty in live requests" in text
     # An unchanged ledger gives the same comment: nobody is notified of nothing.
     assert text == comment(_with_story(engine, bad.digest))

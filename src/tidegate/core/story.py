@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tidegate.core.evidence import Series
     from tidegate.core.ledger import Event
-    from tidegate.core.state import Rollout, State
+    from tidegate.core.state import Rollout, State, Tenure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +36,7 @@ class Story:
     until: float
     requests: int  # that the candidate got in closed minutes
     ordered_by: str | None = None  # the person, when a person decided
+    dismissed_at: float | None = None  # promoted, and taken back by a person later on
 
     @property
     def exposed(self) -> float:
@@ -44,6 +45,17 @@ class Story:
         return sum(
             end - turn.at for turn, end in zip(self.turns, ends, strict=True) if turn.share > 0
         )
+
+    @property
+    def pace(self) -> float | None:
+        """The candidate's requests per second at its present share; None while nobody can tell."""
+        if not self.turns or not self.requests:
+            return None
+        ends = [*(turn.at for turn in self.turns[1:]), self.until]
+        carried = sum(
+            (end - turn.at) * turn.share for turn, end in zip(self.turns, ends, strict=True)
+        )
+        return self.requests / carried * self.turns[-1].share if carried > 0 else None
 
     @property
     def peak(self) -> float:
@@ -57,13 +69,16 @@ def find(state: State, candidate: str) -> Rollout | None:
     return next((r for r in (*live, *reversed(state.past)) if r.model.digest == candidate), None)
 
 
-def tell(rollout: Rollout, chain: Sequence[Event], series: Series) -> Story:
+def tell(
+    rollout: Rollout, chain: Sequence[Event], series: Series, tenures: Sequence[Tenure] = ()
+) -> Story:
     """Return how ``rollout`` went.
 
     Args:
         rollout: as the ledger's state holds it.
         chain: the ledger's events.
         series: the rollout's closed minutes, as they were written down.
+        tenures: who served when; without them nobody can tell that a promotion was undone.
     """
     newest = chain[-1].at if chain else rollout.requested_at
     arms = (minute.candidate for minute in series.minutes)
@@ -80,7 +95,18 @@ def tell(rollout: Rollout, chain: Sequence[Event], series: Series) -> Story:
             ),
             None,
         ),
+        dismissed_at=dismissed(rollout, tenures),
     )
+
+
+def dismissed(rollout: Rollout, tenures: Sequence[Tenure]) -> float | None:
+    """Return when a person took back what ``rollout`` had promoted; None where nobody did."""
+    if rollout.phase is not Phase.PROMOTED or rollout.ended_at is None:
+        return None
+    for tenure in reversed(tenures):
+        if tenure.model.digest == rollout.model.digest and tenure.since <= rollout.ended_at:
+            return None if tenure.healthy else tenure.until
+    return None
 
 
 def _turns(rollout: Rollout, chain: Sequence[Event]) -> Iterator[Turn]:

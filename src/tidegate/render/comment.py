@@ -6,24 +6,29 @@ text is never longer than GitHub takes: the collapsed details give way first.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tidegate.core.canary import Cause as Waits
+from tidegate.core.events import ENDS
 from tidegate.core.model import Finding, Kind, Outcome
-from tidegate.render.decision import guard_line
+from tidegate.render import mermaid
+from tidegate.render.decision import guard_row, sentence
 from tidegate.render.ledger import why
-from tidegate.render.markdown import code
+from tidegate.render.markdown import code, link
 from tidegate.render.report import (
     bounds,
     ending,
-    evidence,
+    expected,
     happened,
     meaning,
     reuse,
     shown,
+    standing,
     title,
     tone,
 )
@@ -55,8 +60,8 @@ _BADGES = {
 
 def comment(report: Report) -> str:
     """Return the pull request's comment; its first line is the marker by which it is found again."""
-    marker = f"<!-- tidegate:{report.model} -->\n"
-    return marker + _fitted(report, LIMIT - len(marker))
+    first = f"{marker(report.model)}\n"
+    return first + _fitted(report, LIMIT - len(first))
 
 
 def job_summary(report: Report) -> str:
@@ -73,7 +78,8 @@ def _fitted(report: Report, room: int) -> str:
             break
     parts, left = [body], []
     room -= _size(body) + 300  # for the line that says what is missing
-    for folded in (_digests(report), _findings(report), _parameters(report)):
+    details = (_digests(report), _findings(report), _parameters(report))
+    for folded in () if report.unjudged else details:
         text, missing = folded.fit(room)
         room -= _size(text)
         parts.append(text)
@@ -84,14 +90,21 @@ def _fitted(report: Report, room: int) -> str:
     return "".join(parts)
 
 
+def marker(model: str) -> str:
+    """Return the first line of a model's comment: by it and its author it is found again."""
+    return f"<!-- tidegate:{model} -->"
+
+
 def _body(report: Report, most: int) -> str:
+    if report.unjudged is not None:
+        return _tidied(_page("unjudged.md.j2").render(report=report, most=most))
     verdict, story = report.verdict, report.story
     reasons = summary(verdict, code)
     rules = report.rules
     if len(rules) > most:  # then at least what failed is seen
         rules = sorted(rules, key=lambda f: f.outcome is Outcome.PASS)
     also = [f for f in rules if f.decides and f.outcome is not Outcome.PASS]
-    text: str = _page().render(
+    text: str = _page("comment.md.j2").render(
         report=report,
         most=most,
         alert=_ALERTS[tone(report)],
@@ -106,15 +119,24 @@ def _body(report: Report, most: int) -> str:
         slices=report.slices[: min(_SLICES, most)],
         about_slices=_about_slices(report.slices),
         turns=_turns(story.turns) if story else [],
-        guards=evidence(story.turns) if story else (),
+        guards=standing(report),
+        chart=mermaid.traffic(story) if story else "",
+        now=_now(report),
+        compared_with_nothing=verdict.digests.champion is None,
+        expected=expected(report),
         ending=ending(story) if story else "",
         sentence=lambda finding: reason(finding, verdict.confidence, code),
     )
-    return text.rstrip("\n") + "\n"
+    return _tidied(text)
+
+
+def _tidied(text: str) -> str:
+    """Return the text without runs of empty lines; nothing from outside holds a line's end."""
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
 
 
 @cache
-def _page() -> Any:
+def _page(name: str) -> Any:
     pages = Environment(
         loader=PackageLoader("tidegate.render"),
         undefined=StrictUndefined,
@@ -128,9 +150,21 @@ def _page() -> Any:
     )  # fmt: skip
     pages.globals.update(
         asked=asked, bounds=bounds, compares=_compares, shown=shown, happened=happened,
-        guard_line=guard_line,
+        guard_row=guard_row, link=link, setting=_setting,
     )  # fmt: skip
-    return pages.get_template("comment.md.j2")
+    return pages.get_template(name)
+
+
+def _setting(value: str | None) -> str:
+    return "not set" if value is None else code(value, 80)
+
+
+def _now(report: Report) -> str:
+    """Return what the live rollout waits for; the guards' numbers stand in their table."""
+    decision = report.decision
+    if decision is None or report.story is None or report.story.rollout.phase in ENDS:
+        return ""
+    return "Not shown yet." if decision.cause is Waits.NOT_SHOWN else sentence(decision)
 
 
 def asked(finding: Finding) -> str:

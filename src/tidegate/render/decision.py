@@ -95,6 +95,26 @@ def guard_line(guard: GuardEvidence, *, of_step: bool = False) -> str:
     return f"{name}: {counts}, {ratio}limit {limit:g}x: {_verdict(guard, of_step=of_step)}"
 
 
+def guard_row(guard: GuardEvidence) -> tuple[str, ...]:
+    """Return one guard's numbers as cells: name, champion, candidate, ratio, limit, what they come to."""
+    what = "ratio" if guard.metric == "label_loss" else "odds"
+    return (
+        str(guard.metric),
+        _rate(guard.metric, guard.champion_rate, guard.champion_n),
+        _rate(guard.metric, guard.candidate_rate, guard.candidate_n),
+        "-" if guard.ratio is None else f"{what} {guard.ratio:.3g}x",
+        f"{guard.margin:g}x",
+        "no data" if guard.state == GuardState.NO_DATA else _verdict(guard, of_step=False),
+    )
+
+
+def _rate(metric: str, rate: float | None, n: int) -> str:
+    if rate is None:
+        return "-"
+    shown = f"{rate:.4g}" if metric == "label_loss" else _percent(rate)
+    return f"{shown} of {_count(n)}"
+
+
 def _verdict(guard: GuardEvidence, *, of_step: bool) -> str:
     state = guard.step_state if of_step else guard.state
     log_shown = guard.log_not_worse

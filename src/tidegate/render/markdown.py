@@ -7,6 +7,8 @@ import unicodedata
 
 _LONGEST = 120
 _RUN = 20  # CommonMark's reference reader takes no fence of more than 80 back-ticks
+_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~%/?=&+#-]*)?")
+_URL_LENGTH = 8000  # GitHub answers a longer address with 414
 
 
 def plain(text: object, longest: int = _LONGEST) -> str:
@@ -40,6 +42,20 @@ def code(text: object, longest: int = _LONGEST) -> str:
     fence = "`" * (max((len(run) for run in re.findall("`+", kept)), default=0) + 1)
     pad = " " if kept.startswith("`") or kept.endswith("`") else ""
     return f"{fence}{pad}{kept}{pad}{fence}".replace("|", "\\|")
+
+
+def link(words: str, url: str | None) -> str:
+    """Return ``words``, which are ours, as a link; as they are where ``url`` is no plain address.
+
+    >>> link("run", "https://github.com/o/r/actions/runs/1"), link("run", "javascript:alert(1)")
+    ('[run](https://github.com/o/r/actions/runs/1)', 'run')
+    """
+    return f"[{words}]({url})" if url is not None and is_address(url) else words
+
+
+def is_address(url: str) -> bool:
+    """Tell whether ``url`` is http(s) and may stand in Markdown as it is."""
+    return len(url) <= _URL_LENGTH and _URL.fullmatch(url) is not None
 
 
 def _visible(character: str) -> bool:

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 from tidegate.core.canary import GuardEvidence
-from tidegate.core.events import Mode, Phase
-from tidegate.core.model import Cause, Direction, Finding, Kind, Level, Outcome
+from tidegate.core.events import ENDS, Mode, Phase
+from tidegate.core.model import (
+    Cause,
+    Digests,
+    Direction,
+    Finding,
+    Kind,
+    Level,
+    Outcome,
+    Verdict,
+)
 from tidegate.render.status import headline
 from tidegate.render.verdict import number, percent, signed
 from tidegate.render.words import lasting, share
@@ -19,7 +29,7 @@ from tidegate.render.words import lasting, share
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tidegate.core.model import Verdict
+    from tidegate.core.canary import Decision
     from tidegate.core.story import Story, Turn
     from tidegate.run_record import RunRecord
 
@@ -64,6 +74,61 @@ _TURNS = {
 }
 
 
+class Step(StrEnum):
+    """What a pull request's run goes through before there is a verdict."""
+
+    PREPARE = "prepare"
+    CHECKS = "checks"
+    TRAIN = "train"
+    CANDIDATE = "candidate"
+    CHAMPION = "champion"
+    ANCHOR = "anchor"
+    JUDGE = "judge"
+
+
+_FAILED = {
+    Step.PREPARE: "what it is compared with could not be had",
+    Step.CHECKS: "the repository's own checks failed",
+    Step.TRAIN: "training failed",
+    Step.CANDIDATE: "the candidate did not answer the holdout",
+    Step.CHAMPION: "production's model did not answer the holdout",
+    Step.ANCHOR: "the anchor did not answer the holdout",
+    Step.JUDGE: "the judgement itself failed",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unjudged:
+    """Why there is no verdict. What the step printed stays in its log."""
+
+    step: Step
+    exit_code: int | None = None
+    why: str = ""  # our own error's message; it may hold names from outside
+
+    @property
+    def sentence(self) -> str:
+        """What failed, without names from outside."""
+        code = "" if self.exit_code is None else f" with exit code {self.exit_code}"
+        return f"{_FAILED[self.step]}{code}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuleChange:
+    """A key of ``mlops.yaml`` that a pull request sets otherwise than its base; None: not there."""
+
+    key: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Override:
+    """A person let a model through that the gate did not pass."""
+
+    by: str
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """A verdict and what is known around it.
@@ -80,6 +145,24 @@ class Report:
     candidate: str | None = None  # registered version, once there is one
     champion: str | None = None
     story: Story | None = None  # its rollout, once there is one
+    decision: Decision | None = None  # how the live rollout stood at the newest pass
+    override: Override | None = None
+    commit: str | None = None  # that people see: the pull request's newest, or the merged one
+    run_url: str | None = None
+    report_url: str | None = None  # of the artifact with the page
+    seconds: float | None = None  # from the start of training to the verdict
+    cost: str | None = None  # "11 runner minutes"
+    own_rules: tuple[RuleChange, ...] = ()  # judged by the base branch's rules nevertheless
+    fork: bool = False
+    unjudged: Unjudged | None = None  # then the verdict is an empty one
+
+    @classmethod
+    def without_verdict(cls, *, model: str, unjudged: Unjudged, **known: Any) -> Report:
+        """Return the report of a run that ended before there was a verdict."""
+        nothing = Verdict(
+            outcome=Outcome.ERROR, findings=(), confidence=0.0, n=0, digests=Digests()
+        )
+        return cls(model=model, verdict=nothing, unjudged=unjudged, **known)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.model):
@@ -186,14 +269,33 @@ def bounds(finding: Finding) -> str:
 def title(report: Report) -> str:
     """Return the verdict in a few words, and what became of it: "Passed, then taken back"."""
     said = HEADLINES[report.verdict.outcome]
-    then = _ENDED.get(report.story.rollout.phase) if report.story else None
-    return f"{said}, then {then.lower()}" if then else said
+    if report.override is not None:
+        said += ", let through by a person"
+    if report.story is None:
+        return said
+    then = _then(report.story)
+    return f"{said}, {then}" if then else said
+
+
+def _then(story: Story) -> str:
+    """Return what became of a verdict's model in traffic."""
+    if story.dismissed_at is not None:
+        return "promoted, then taken back by a person"
+    rollout = story.rollout
+    if ended := _ENDED.get(rollout.phase):
+        return f"then {ended.lower()}"
+    if rollout.phase is Phase.CANARY:
+        return f"now in canary at {share(rollout.traffic.get(rollout.model.version, 0.0))}"
+    return "then promoted, in probation" if rollout.phase is Phase.PROBATION else "to be released"
 
 
 def tone(report: Report) -> Outcome:
     """Return the outcome whose colour the report wears: a model taken back is no success."""
-    if report.story and report.story.rollout.phase in (Phase.REVERTED, Phase.REFUSED):
-        return Outcome.REJECT
+    if (story := report.story) is not None:
+        if story.rollout.phase in (Phase.REVERTED, Phase.REFUSED) or story.dismissed_at:
+            return Outcome.REJECT
+        if story.rollout.phase is Phase.WITHDRAWN:
+            return Outcome.INCONCLUSIVE
     return report.verdict.outcome
 
 
@@ -239,6 +341,36 @@ def ending(story: Story) -> str:
 def happened(turn: Turn) -> str:
     """Return what a change of traffic was."""
     return f"canary, step {turn.step + 1}" if turn.phase is Phase.CANARY else _TURNS[turn.phase]
+
+
+def standing(report: Report) -> tuple[GuardEvidence, ...]:
+    """Return the guards' numbers: of now where the rollout is live, else of its last change."""
+    if report.decision is not None and _live(report):
+        return report.decision.guards
+    return evidence(report.story.turns) if report.story else ()
+
+
+def expected(report: Report) -> str:
+    """Return when the next decision can be expected; nothing where nobody can tell.
+
+    By the guard that needs most, at the traffic the candidate has had per share.
+    """
+    story, decision = report.story, report.decision
+    if story is None or decision is None or not _live(report):
+        return ""
+    waiting = [g for g in decision.guards if not g.needs_labels and not g.step_state.passed]
+    more = [g.more_requests for g in waiting]
+    if story.rollout.phase is not Phase.CANARY or not more or not story.pace:
+        return ""
+    known = [n for n in more if n is not None]
+    if len(known) < len(more):
+        return ""
+    words = lasting(max(known) / story.pace)
+    return f"about {words} to the next decision if it is as good and traffic stays the same"
+
+
+def _live(report: Report) -> bool:
+    return report.story is not None and report.story.rollout.phase not in ENDS
 
 
 def evidence(turns: Iterable[Turn]) -> tuple[GuardEvidence, ...]:
