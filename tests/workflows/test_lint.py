@@ -126,8 +126,7 @@ def test_the_published_schemas_accept_them(
 ) -> None:
     folder, documents = copies
     files = [path for path, each in documents.items() if each.kind == kind]
-    if not files:
-        pytest.skip(f"there is no {kind}")
+    assert files
     done = by_schema(folder, schema, files)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -143,7 +142,7 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
 
 
 def test_what_users_copy_names_one_release() -> None:
-    """L12: one commit and one version, wherever it is shown; that of the newest tag if any."""
+    """L12: one commit and one version, wherever it is shown; that of the newest release before HEAD."""
     pinned = re.compile(rf"{OURS}[\w./-]*@([0-9a-f]{{40}}) # (v[\d.]+)")
     root = Path(__file__).parents[2]
     pages = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("workflow-templates/*.yml")]
@@ -152,7 +151,7 @@ def test_what_users_copy_names_one_release() -> None:
     }
     assert len(releases) == 1, releases
     tags = subprocess.run(
-        ["git", "tag", "--list", "v*.*.*", "--sort=-version:refname"],
+        ["git", "tag", "--list", "v*.*.*", "--sort=-version:refname", "--merged", "HEAD", "--no-contains", "HEAD"],
         cwd=root, capture_output=True, text=True, check=False,
     ).stdout.split()  # fmt: skip
     assert not tags or {version for _, version in releases} == {tags[0]}
