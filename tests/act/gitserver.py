@@ -1,7 +1,8 @@
 """Bare repositories over HTTP by ``git http-backend``, as GitHub serves them: tokens in, pushes only with one.
 
-Reading a private repository needs ``Authorization: basic x-access-token:TOKEN``, a push a token that may write. What
-was asked is kept in :attr:`Server.asked`, so that a test can say who pushed with a token and who read without.
+Reading a private repository needs ``Authorization: basic x-access-token:TOKEN``, a push as well, and
+:attr:`Server.writable`, which says what the run's ``contents`` permission is. What was asked is kept in
+:attr:`Server.asked`, so that a test can say who pushed with a token and who read without.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _PATH = re.compile(
 
 @dataclass
 class Server:
-    """The repositories ``root/owner/name.git``, and the tokens that may read and write them."""
+    """The repositories ``root/owner/name.git``, and the token that opens them."""
 
     root: Path
-    writers: frozenset[str]
-    readers: frozenset[str] = frozenset()
+    token: str
+    writable: bool = True
     private: bool = True
     url: str = ""
     asked: list[tuple[str, str, bool]] = field(
@@ -45,9 +46,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(root: Path, *, writers: set[str], readers: set[str]) -> Iterator[Server]:
+def serve(root: Path, token: str) -> Iterator[Server]:
     """Serve while the block runs."""
-    server = Server(root, frozenset(writers), frozenset(readers))
+    server = Server(root, token)
 
     class Handler(BaseHTTPRequestHandler):
         """One request."""
@@ -72,13 +73,13 @@ def serve(root: Path, *, writers: set[str], readers: set[str]) -> Iterator[Serve
                 return self._send(404, [], b"not found")
             service = parts.query.partition("service=")[2] or found["rest"]
             token = _token(self.headers.get("Authorization", ""))
-            writes, reads = token in server.writers, token in server.writers | server.readers
-            server.asked.append((found["name"], service, reads))
-            if not reads and (server.private or service == "git-receive-pack"):
+            known = token == server.token
+            server.asked.append((found["name"], service, known))
+            if not known and (server.private or service == "git-receive-pack"):
                 return self._send(
                     401, [("WWW-Authenticate", 'Basic realm="GitHub"')], b"who are you?"
                 )
-            if service == "git-receive-pack" and not writes:
+            if service == "git-receive-pack" and not server.writable:
                 return self._send(403, [], b"Write access to repository not granted.")
             status, headers, answer = _backend(
                 server, found["name"], found["rest"], parts.query, self, body

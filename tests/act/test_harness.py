@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from tests.act.events import ZERO
 from tests.act.house import House, WrongUseError
 from tests.act.world import World, git
+from tidegate.adapters.host.api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +123,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    with World.made(tmp_path, House.rewrite(folder), "http://127.0.0.1:9/api") as made:
+    with World.made(tmp_path, House.rewrite(folder)) as made:
         yield made
 
 
@@ -151,10 +153,17 @@ def test_a_push_runs_called_workflows_a_matrix_artifacts_and_composites(world: W
     assert "no terminal" in log
     assert "house is here" in log
     assert result.job("check/model[one]/decide").summary == "## success\n"
-    kept = world.artifacts / result.id / "candidate-one"
-    assert sorted(path.name for path in kept.iterdir()) == ["history", "link", "model.txt"]
-    assert not (kept / "link").is_symlink()  # what it points to, as the real action uploads it
-    said = f"push refs/heads/main {world.tip()} {result.id} {world.api} {world.api}"
+    with zipfile.ZipFile(world.artifacts / result.id / "candidate-one.zip") as kept:
+        assert sorted(kept.namelist()) == ["history", "link", "model.txt"]
+        assert kept.read("link") == Path("/etc/hostname").read_bytes()  # links are followed
+    told = Api(world.hub.url, world.hub.token).get(
+        f"/repos/ada/flights/actions/runs/{result.id}/artifacts"
+    )
+    digests = {row["name"]: row["digest"] for row in told["artifacts"]}
+    train = result.job("check/model[one]/train")
+    assert digests["candidate-one"] == f"sha256:{train.outputs['up']['artifact-digest']}"
+    api = world.hub.url
+    said = f"push refs/heads/main {world.tip()} {result.id} {api} {api}"
     assert said in result.job("required").log
 
 
@@ -184,10 +193,12 @@ def test_a_pull_request_runs_the_merge_and_hostile_names_stay_text(
     git(world.work, "push", "--quiet", "origin", "HEAD:main")
     world.commit("theirs", {"model.txt": "better\n"})
     title = f"$(touch {tmp_path}/harm) `touch {tmp_path}/harm` ${{{{ github.token }}}}"
-    pull = world.propose(3, "a$(touch${IFS}harm)b", title=title)
+    pull = world.propose("a$(touch${IFS}harm)b", title=title)
     result = world.check(pull)
     assert not result.red, result.failures()
-    assert f"pull_request refs/pull/3/merge {pull.merge_sha}" in result.job("required").log
+    assert (
+        f"pull_request refs/pull/{pull.number}/merge {pull.merge_sha}" in result.job("required").log
+    )
     assert title in result.job("required").log
     assert not (tmp_path / "harm").exists()
 
@@ -202,7 +213,7 @@ def test_a_fork_pushes_nowhere_with_the_token_of_its_run(world: World) -> None:
         '          git push -q origin HEAD:refs/heads/stolen || code=$?; echo "r=$code"',
     )
     world.commit("theirs", {".github/workflows/mlops.yml": text}, clone=world.folder / "mallory")
-    result = world.check(world.propose(4, "main", title="t", head=head, author="mallory"))
+    result = world.check(world.propose("main", head=head, author="mallory"))
     assert _told(result) == "128"
     assert world.tip("refs/heads/stolen") == ZERO
     assert ("ada/flights", "git-receive-pack", True) in world.server.asked

@@ -1,4 +1,4 @@
-"""One small GitHub and one self-hosted runner, in a folder: repositories, people's clones, events and their runs."""
+"""One small GitHub and one self-hosted runner, in a folder: repositories, people, events and their runs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from tests.act import events, gitserver
 from tests.act.act import Act, Result
 from tests.act.events import Pull, Repository
+from tests.github.hub import Hub, now
+from tests.github.server import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tests.act.house import House
 
-WRITES, READS = "ghs_tidegateActWorldWrites0000000000000", "ghs_tidegateActWorldReads00000000000000"
+NAME, NUMBER, FORKED = "ada/flights", 4242, 5353
+READ_ONLY = dict.fromkeys(
+    ("actions", "checks", "contents", "deployments", "issues", "pull_requests"), "read"
+)
 MAIN = "refs/heads/main"
 WORKFLOW = ".github/workflows/mlops.yml"
 # What a runner's administrator would pass on: where packages come from, and which certificates hold.
-_PASSED_ON = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "http_proxy", "https_proxy",
-              "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")  # fmt: skip
+_PASSED_ON = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "http_proxy",
+              "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")  # fmt: skip
+_PERSON = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+_GITHUB = ("-c", "user.name=GitHub", "-c", "user.email=noreply@github.com")
 
 
 @dataclass
@@ -35,33 +44,39 @@ class World:
 
     folder: Path
     server: gitserver.Server
+    hub: Hub
     house: House
-    api: str  # of the loopback GitHub
-    name: str = "ada/flights"
     env: dict[str, str] = field(default_factory=dict)  # of the runner, beside what it needs
-    token: str = WRITES
     runs: list[Result] = field(default_factory=list)
-    pulls: dict[int, Pull] = field(default_factory=dict)
+    played: int = 0  # dispatches that were run
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(7001))
 
     @classmethod
     @contextlib.contextmanager
-    def made(cls, folder: Path, house: House, api: str, **more: Any) -> Iterator[World]:
-        """Make a world with an empty repository of Ada's, and her clone of it."""
-        with gitserver.serve(folder / "hosted", writers={WRITES}, readers={READS}) as server:
-            world = cls(folder=folder, server=server, house=house, api=api, **more)
-            world.host(world.name)
-            (folder / "artifacts").mkdir()
-            git(folder, "clone", "--quiet", str(world.bare), str(world.work))
+    def made(cls, folder: Path, house: House) -> Iterator[World]:
+        """Make a world with an empty repository of Ada's, and her clone of it.
+
+        Fails at the end if anything said to the loopback GitHub broke its description.
+        """
+        hosted, artifacts = folder / "hosted", folder / "artifacts"
+        bare = hosted / f"{NAME}.git"
+        hub = Hub(repository=NAME, repository_id=NUMBER, bare=bare, artifacts=artifacts)
+        with running(hub), gitserver.serve(hosted, hub.token) as server:
+            world = cls(folder=folder, server=server, hub=hub, house=house)
+            bare.mkdir(parents=True)
+            git(bare, "init", "--quiet", "--bare", "--initial-branch", "main")
+            artifacts.mkdir()
+            git(folder, "clone", "--quiet", str(bare), str(world.work))
             git(world.work, "symbolic-ref", "HEAD", MAIN)
             yield world
+        assert hub.violations == []
 
     # --- repositories -------------------------------------------------------------------------
 
     @property
     def bare(self) -> Path:
         """The repository as it is hosted."""
-        return self.server.bare(self.name)
+        return self.server.bare(NAME)
 
     @property
     def work(self) -> Path:
@@ -70,20 +85,13 @@ class World:
 
     @property
     def artifacts(self) -> Path:
-        """The artifacts of all runs: ``<run id>/<name>/``."""
+        """The artifacts of all runs: ``<run id>/<name>.zip``."""
         return self.folder / "artifacts"
 
     @property
     def repository(self) -> Repository:
         """How payloads describe it."""
-        return Repository(name=self.name, server=self.server.url, api=self.api)
-
-    def host(self, name: str) -> Path:
-        """Make an empty repository."""
-        bare = self.server.bare(name)
-        bare.mkdir(parents=True)
-        git(bare, "init", "--quiet", "--bare", "--initial-branch", "main")
-        return bare
+        return Repository(name=NAME, number=NUMBER, server=self.server.url, api=self.hub.url)
 
     def commit(
         self, message: str, files: Mapping[str, str | bytes | None], *, clone: Path | None = None
@@ -98,37 +106,43 @@ class World:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
         git(clone, "add", "--all")
-        git(
-            clone,
-            *_PERSON,
-            "commit",
-            "--quiet",
-            "--allow-empty",
-            "--cleanup=verbatim",
-            "-m",
-            message,
-        )
+        options = ("--quiet", "--allow-empty", "--cleanup=verbatim")
+        git(clone, *_PERSON, "commit", *options, "-m", message)
         return git(clone, "rev-parse", "HEAD")
+
+    def branch(self, name: str, *, clone: Path | None = None) -> None:
+        """Go to a branch in a clone (Ada's unless told otherwise); a new one begins at the hosted main."""
+        clone = clone or self.work
+        if git(clone, "for-each-ref", f"refs/heads/{name}"):
+            git(clone, "checkout", "--quiet", name)
+        else:
+            git(clone, "fetch", "--quiet", str(self.bare), "main")
+            git(clone, "checkout", "--quiet", "--no-track", "-b", name, "FETCH_HEAD")
 
     def tip(self, ref: str = MAIN) -> str:
         """Return the commit of a ref as hosted; zeros if there is none."""
         found = git(self.bare, "for-each-ref", "--format=%(objectname)", ref)
         return found or events.ZERO
 
+    def fork(self, owner: str) -> Repository:
+        """Fork the repository; the fork's clone is ``folder/owner``."""
+        name = f"{owner}/{NAME.partition('/')[2]}"
+        shutil.copytree(self.bare, self.server.bare(name))
+        git(self.folder, "clone", "--quiet", str(self.server.bare(name)), str(self.folder / owner))
+        return Repository(
+            name=name, number=FORKED, server=self.server.url, api=self.hub.url, fork=True
+        )
+
     # --- what people do, each with the run that follows ----------------------------------------
 
     def push(self, *, actor: str = "ada") -> Result:
         """Push Ada's main and run what the push starts."""
         before = self.tip()
-        git(self.work, "push", "--quiet", "origin", "HEAD:main")
+        git(self.work, "push", "--quiet", "origin", "main")
         after = self.tip()
         span = after if before == events.ZERO else f"{before}..{after}"
         commits = [
-            {
-                "id": sha,
-                "message": git(self.work, "log", "-1", "--format=%B", sha),
-                "distinct": True,
-            }
+            {"id": sha, "message": git(self.work, "log", "-1", "--format=%B", sha)}
             for sha in git(self.work, "rev-list", "--reverse", span).split()
         ]
         payload = events.push(
@@ -138,128 +152,66 @@ class World:
 
     def merge(self, pull: Pull, *, actor: str = "ada") -> Result:
         """Merge a pull request with a merge commit, and run what that push starts."""
-        git(self.work, "fetch", "--quiet", str(self.bare), pull.head_sha)
-        git(self.work, "checkout", "--quiet", "main")
-        title = f"Merge pull request #{pull.number} from {pull.head.name.partition('/')[0]}/{pull.head_ref}"
-        git(
-            self.work,
-            *_PERSON,
-            "merge",
-            "--quiet",
-            "--no-ff",
-            "-m",
-            f"{title}\n\n{pull.title}",
-            pull.head_sha,
-        )
+        git(self.work, "fetch", "--quiet", str(self.bare), f"refs/pull/{pull.number}/head")
+        owner = pull.head.name.partition("/")[0]
+        message = f"Merge pull request #{pull.number} from {owner}/{pull.head_ref}\n\n{pull.title}"
+        self.branch("main")
+        git(self.work, *_PERSON, "merge", "--quiet", "--no-ff", "-m", message, pull.head_sha)
+        merged = git(self.work, "rev-parse", "HEAD")
+        with self.hub.lock:
+            row = next(row for row in self.hub.state.pulls if row["number"] == pull.number)
+            row.update(state="closed", merged_at=now(), merge_commit_sha=merged)
         return self.push(actor=actor)
-
-    def fork(self, owner: str) -> Repository:
-        """Fork the repository; the fork's clone is at ``folder/owner``."""
-        name = f"{owner}/{self.name.partition('/')[2]}"
-        shutil.copytree(self.bare, self.server.bare(name))
-        git(self.folder, "clone", "--quiet", str(self.server.bare(name)), str(self.folder / owner))
-        return Repository(name=name, server=self.server.url, api=self.api, number=5353, fork=True)
 
     def propose(
         self,
-        number: int,
         branch: str,
         *,
-        title: str,
+        title: str = "A change",
         head: Repository | None = None,
-        body: str = "",
         author: str = "grace",
     ) -> Pull:
-        """Open a pull request, or take note of its new commits: push its branch and GitHub's merge of it.
+        """Open a pull request, or take note of new commits: push the branch, and GitHub's merge of it.
 
         Pushes the head of the clone that belongs to ``head`` (Ada's, or the fork's).
         """
         head = head or self.repository
         clone = self.folder / head.name.partition("/")[0] if head.fork else self.work
-        sha = git(clone, "rev-parse", "HEAD")
-        git(
-            clone,
-            "push",
-            "--quiet",
-            "--force",
-            str(self.server.bare(head.name)),
-            f"{sha}:refs/heads/{branch}",
-        )
+        sha, base = git(clone, "rev-parse", "HEAD"), self.tip()
+        hosted = str(self.server.bare(head.name))
+        git(clone, "push", "--quiet", "--force", hosted, f"{sha}:refs/heads/{branch}")
+        with self.hub.lock:
+            row = next((r for r in self.hub.state.pulls if _is(r, head, branch)), None)
+            if row is None:
+                row = self.hub.add_pull(
+                    head=branch, sha=sha, base_sha=base, head_repository=head.name,
+                    head_repository_id=head.number, title=title, login=author,
+                )  # fmt: skip
+            row["head"]["sha"], number = sha, int(row["number"])
         git(clone, "push", "--quiet", "--force", str(self.bare), f"{sha}:refs/pull/{number}/head")
-        base = self.tip()
-        pull = Pull(
-            number=number, title=title, body=body, base=self.repository, base_ref="main", base_sha=base,
-            head=head, head_ref=branch, head_sha=sha, merge_sha=self._merged(number, base, sha), author=author,
+        return Pull(
+            number=number, title=title, body=None, base=self.repository, base_ref="main", base_sha=base,
+            head=head, head_ref=branch, head_sha=sha, merge_sha=self._merged(number, base, sha),
+            author=author,
         )  # fmt: skip
-        self.pulls[number] = pull
-        return pull
 
     def _merged(self, number: int, base: str, head: str) -> str:
         """Make GitHub's test merge at ``refs/pull/N/merge``."""
+        message = f"Merge {head} into {base}"
         with self._checkout(base) as tree:
-            git(tree, "fetch", "--quiet", str(self.bare), head)
-            git(
-                tree,
-                *_GITHUB,
-                "merge",
-                "--quiet",
-                "--no-ff",
-                "-m",
-                f"Merge {head} into {base}",
-                head,
-            )
-            merged = git(tree, "rev-parse", "HEAD")
-            git(
-                tree,
-                "push",
-                "--quiet",
-                "--force",
-                str(self.bare),
-                f"{merged}:refs/pull/{number}/merge",
-            )
-        return merged
+            git(tree, *_GITHUB, "merge", "--quiet", "--no-ff", "-m", message, head)
+            sha = git(tree, "rev-parse", "HEAD")
+            ref = f"refs/pull/{number}/merge"
+            git(tree, "push", "--quiet", "--force", str(self.bare), f"{sha}:{ref}")
+        return sha
 
     def check(self, pull: Pull, *, action: str = "opened", before: str | None = None) -> Result:
-        """Run what a pull request starts; a fork's run gets a token that only reads."""
+        """Run what a pull request starts; in a fork's run the token only reads."""
         payload = events.pull_request(pull, action=action, actor=pull.author, before=before)
         return self.run(
             "pull_request", payload, sha=pull.merge_sha, ref=f"refs/pull/{pull.number}/merge",
-            actor=pull.author, token=READS if pull.head.fork else None,
+            actor=pull.author, pull=pull,
         )  # fmt: skip
-
-    def queue(self, pull: Pull, *, actor: str = "ada") -> Result:
-        """Run what the merge queue asks for."""
-        ref = f"refs/heads/gh-readonly-queue/main/pr-{pull.number}-{pull.base_sha}"
-        git(self.bare, "update-ref", ref, pull.merge_sha)
-        payload = events.merge_group(
-            self.repository,
-            head_sha=pull.merge_sha,
-            head_ref=ref,
-            base_sha=pull.base_sha,
-            base_ref=MAIN,
-            actor=actor,
-        )
-        return self.run("merge_group", payload, sha=pull.merge_sha, ref=ref, actor=actor)
-
-    def tick(self) -> Result:
-        """Run what the clock starts."""
-        payload = events.schedule(self.repository, cron="23 * * * *")
-        return self.run("schedule", payload, sha=self.tip(), ref=MAIN, actor="ada")
-
-    def dispatch(self, *, actor: str = "ada", **inputs: str) -> Result:
-        """Run a dispatch of the user's workflow, every input that it declares filled in as GitHub does."""
-        import yaml
-
-        declared = yaml.load(git(self.bare, "show", f"main:{WORKFLOW}"), Loader=yaml.BaseLoader)[
-            "on"
-        ]["workflow_dispatch"]["inputs"]
-        if unknown := inputs.keys() - declared.keys():
-            raise AssertionError(f"422: Unexpected inputs provided: {sorted(unknown)}")
-        given = {key: inputs.get(key, about.get("default", "")) for key, about in declared.items()}
-        payload = events.workflow_dispatch(
-            self.repository, ref=MAIN, workflow=WORKFLOW, inputs=given, actor=actor
-        )
-        return self.run("workflow_dispatch", payload, sha=self.tip(), ref=MAIN, actor=actor)
 
     def followed(self, result: Result, pull: Pull, *, workflow: str) -> Result:
         """Run the ``workflow_run`` workflow after a pull request's run."""
@@ -272,32 +224,95 @@ class World:
             "workflow_run", payload, sha=self.tip(), ref=MAIN, actor=pull.author, workflow=workflow
         )
 
+    def queue(self, pull: Pull, *, actor: str = "ada") -> Result:
+        """Run what the merge queue asks for."""
+        ref = f"refs/heads/gh-readonly-queue/main/pr-{pull.number}-{pull.base_sha}"
+        git(self.bare, "update-ref", ref, pull.merge_sha)
+        payload = events.merge_group(
+            self.repository, head_sha=pull.merge_sha, head_ref=ref, base_sha=pull.base_sha,
+            base_ref=MAIN, actor=actor,
+        )  # fmt: skip
+        return self.run("merge_group", payload, sha=pull.merge_sha, ref=ref, actor=actor)
+
+    def tick(self) -> Result:
+        """Run what the clock starts."""
+        payload = events.schedule(self.repository, cron="23 * * * *")
+        return self.run("schedule", payload, sha=self.tip(), ref=MAIN, actor="ada")
+
+    def dispatch(self, *, actor: str = "ada", **inputs: str) -> Result:
+        """Run a dispatch of the user's workflow, with the defaults of what is not given."""
+        text = git(self.bare, "show", f"main:{WORKFLOW}")
+        loaded = yaml.load(text, Loader=yaml.BaseLoader)
+        declared = loaded["on"]["workflow_dispatch"]["inputs"]
+        if unknown := inputs.keys() - declared.keys():
+            raise AssertionError(f"422: Unexpected inputs provided: {sorted(unknown)}")
+        given = {key: inputs.get(key, about.get("default", "")) for key, about in declared.items()}
+        payload = events.workflow_dispatch(
+            self.repository, ref=MAIN, workflow=WORKFLOW, inputs=given, actor=actor
+        )
+        return self.run("workflow_dispatch", payload, sha=self.tip(), ref=MAIN, actor=actor)
+
+    def play_dispatches(self) -> list[Result]:
+        """Run what our jobs have dispatched since the last time, and what that dispatches in turn."""
+        results = []
+        while self.played < len(self.hub.state.dispatches):
+            row = self.hub.state.dispatches[self.played]
+            self.played += 1
+            if row["workflow"] != "mlops.yml" or row["ref"] not in {"main", MAIN}:
+                raise AssertionError(f"404: no such workflow or branch: {row}")
+            results.append(self.dispatch(actor="github-actions[bot]", **row["inputs"]))
+        return results
+
     # --- a run ----------------------------------------------------------------------------------
 
     def run(
-        self, event: str, payload: dict[str, Any], *, sha: str, ref: str, actor: str, token: str | None = None,
+        self,
+        event: str,
+        payload: dict[str, Any],
+        *,
+        sha: str,
+        ref: str,
+        actor: str,
+        pull: Pull | None = None,
         workflow: str = WORKFLOW,
-    ) -> Result:  # fmt: skip
-        """Run a workflow file of commit ``sha`` for an event."""
-        run_id = str(next(self._numbers))
+    ) -> Result:
+        """Run a workflow file of commit ``sha`` for an event; ``pull``: the pull request that has it."""
+        number = next(self._numbers)
+        api, server = self.hub.url, self.server.url
         github = {
-            "ACTOR": actor, "TRIGGERING_ACTOR": actor, "REPOSITORY": self.name,
-            "REPOSITORY_OWNER": self.name.partition("/")[0], "REPOSITORY_ID": str(self.repository.number),
-            "REF": ref, "API_URL": self.api, "SERVER_URL": self.server.url, "GRAPHQL_URL": f"{self.api}/graphql",
-            "RUN_NUMBER": run_id, "RUN_ATTEMPT": "1", "WORKFLOW_REF": f"{self.name}/{workflow}@{ref}",
-            "WORKFLOW_SHA": sha,
+            "ACTOR": actor, "TRIGGERING_ACTOR": actor, "REPOSITORY": NAME,
+            "REPOSITORY_OWNER": NAME.partition("/")[0], "REPOSITORY_ID": str(NUMBER),
+            "REF": ref, "API_URL": api, "SERVER_URL": server, "GRAPHQL_URL": f"{api}/graphql",
+            "RUN_NUMBER": str(number), "RUN_ATTEMPT": "1", "WORKFLOW_SHA": sha,
+            "WORKFLOW_REF": f"{NAME}/{workflow}@{ref}",
         }  # fmt: skip
-        with self._checkout(sha) as tree:
-            act = Act(
-                folder=self.folder / "runs", actions=self.house.stand_ins(tree),
-                env=self._environment(),
+        foreign = pull is not None and pull.head.fork
+        with self.hub.lock:
+            self.hub.add_run(
+                number, sha=pull.head_sha if pull else sha,
+                head_repository_id=pull.head.number if pull else NUMBER,
+                branch=pull.head_ref if pull else ref.removeprefix("refs/heads/"),
             )  # fmt: skip
+        with self._allowed(writes=not foreign), self._checkout(sha) as tree:
+            actions = self.house.stand_ins(tree)
+            act = Act(folder=self.folder / "runs", actions=actions, env=self._environment())
             result = act.run(
-                event, payload, tree=tree, run_id=run_id, workflow=workflow, github=github,
-                token=token or self.token,
+                event, payload, tree=tree, run_id=str(number), workflow=workflow, github=github,
+                token=self.hub.token,
             )  # fmt: skip
         self.runs.append(result)
         return result
+
+    @contextlib.contextmanager
+    def _allowed(self, *, writes: bool) -> Iterator[None]:
+        """Let the token of the run only read, or write too."""
+        self.hub.grant(None if writes else READ_ONLY)
+        self.server.writable = writes
+        try:
+            yield
+        finally:
+            self.hub.grant(None)
+            self.server.writable = True
 
     @contextlib.contextmanager
     def _checkout(self, sha: str) -> Iterator[Path]:
@@ -316,14 +331,15 @@ class World:
         path = [str(Path(sys.base_prefix) / "bin"), "/usr/local/bin", "/usr/bin", "/bin"]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return {
-            **passed, "PATH": ":".join(path), "LANG": "C.UTF-8", "ARTIFACT_STORE": str(self.artifacts),
-            "UV_CACHE_DIR": str(os.environ.get("UV_CACHE_DIR") or cache / "uv"), "PIP_CACHE_DIR": str(cache / "pip"),
+            "UV_CACHE_DIR": str(cache / "uv"), "PIP_CACHE_DIR": str(cache / "pip"), **passed,
+            "PATH": ":".join(path), "LANG": "C.UTF-8", "ARTIFACT_STORE": str(self.artifacts),
             **self.env,
         }  # fmt: skip
 
 
-_PERSON = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-_GITHUB = ("-c", "user.name=GitHub", "-c", "user.email=noreply@github.com")
+def _is(row: Mapping[str, Any], head: Repository, branch: str) -> bool:
+    side = row["head"]
+    return (row["state"], side["ref"], side["repo"]["full_name"]) == ("open", branch, head.name)
 
 
 def git(folder: Path, *arguments: str) -> str:

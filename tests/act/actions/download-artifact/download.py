@@ -6,8 +6,8 @@ import fnmatch
 import hashlib
 import json
 import os
-import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 
@@ -19,7 +19,7 @@ def main() -> None:
         sys.exit("Artifact of another run: github-token is needed")
     store = Path(os.environ["ARTIFACT_STORE"]) / run
     path = Path(inputs["path"] or os.environ["GITHUB_WORKSPACE"]).expanduser().resolve()
-    present = sorted(entry.name for entry in store.iterdir()) if store.is_dir() else []
+    present = sorted(entry.stem for entry in store.glob("*.zip"))
     if inputs["name"] and inputs["artifact-ids"]:
         sys.exit("Inputs 'name' and 'artifact-ids' cannot be used together.")
     if inputs["name"]:
@@ -36,7 +36,8 @@ def main() -> None:
     flat = bool(inputs["name"]) or inputs["merge-multiple"] == "true" or len(chosen) == 1
     path.mkdir(parents=True, exist_ok=True)
     for name in chosen:
-        shutil.copytree(store / name, path if flat else path / name, dirs_exist_ok=True)
+        with zipfile.ZipFile(store / f"{name}.zip") as archive:
+            archive.extractall(path if flat else path / name)
     with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as out:
         out.write(f"download-path={path}\n")
     sys.stdout.write(f"Total of {len(chosen)} artifact(s) downloaded: {', '.join(chosen)}\n")

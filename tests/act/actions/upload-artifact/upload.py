@@ -1,4 +1,4 @@
-"""What actions/upload-artifact does: a folder per run and name in ARTIFACT_STORE, written once."""
+"""What actions/upload-artifact does: ``RUN/NAME.zip`` in ARTIFACT_STORE, written once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -32,27 +31,39 @@ def main() -> None:
         if inputs["if-no-files-found"] == "warn":
             sys.stdout.write(f"::warning::{message}\n")
         return
-    target = Path(os.environ["ARTIFACT_STORE"]) / run / name
+    data = zipped(files, root)
+    target = Path(os.environ["ARTIFACT_STORE"]) / run / f"{name}.zip"
+    target.parent.mkdir(exist_ok=True)
+    part = target.parent.with_name(f"{run}-{os.getpid()}.part")
+    part.write_bytes(data)
     if inputs["overwrite"] == "true":
-        shutil.rmtree(target, ignore_errors=True)
+        target.unlink(missing_ok=True)
     try:
-        target.mkdir(parents=True)
+        target.hardlink_to(part)
     except FileExistsError:
         sys.exit(
             f"(409) Conflict: an artifact with this name already exists on the workflow run: {name}"
         )
-    for file in files:
-        kept = target / file.relative_to(root)
-        if bad := FORBIDDEN.search(str(kept.relative_to(target))):
-            shutil.rmtree(target)
-            sys.exit(f"The path for one of the files in artifact is not valid: {file} ({bad[0]!r})")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, kept)
+    finally:
+        part.unlink()
     number = int(hashlib.sha256(f"{run}/{name}".encode()).hexdigest()[:8], 16)
-    url = f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{run}/artifacts/{number}"
+    page = f"{os.environ['GITHUB_REPOSITORY']}/actions/runs/{run}/artifacts/{number}"
+    url, digest = f"{os.environ['GITHUB_SERVER_URL']}/{page}", hashlib.sha256(data).hexdigest()
     with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as out:
-        out.write(f"artifact-id={number}\nartifact-url={url}\nartifact-digest={digest(target)}\n")
+        out.write(f"artifact-id={number}\nartifact-url={url}\nartifact-digest={digest}\n")
     sys.stdout.write(f"Artifact {name} has been successfully uploaded: {len(files)} files\n")
+
+
+def zipped(files: list[Path], root: Path) -> bytes:
+    """Return the archive of what the files hold; links are followed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            inside = file.relative_to(root).as_posix()
+            if bad := FORBIDDEN.search(inside):
+                sys.exit(f"The path for a file in artifact is not valid: {file} ({bad[0]!r})")
+            archive.writestr(zipfile.ZipInfo(inside), file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 def find(wanted: list[str], *, hidden: bool) -> tuple[list[Path], Path]:
@@ -104,17 +115,6 @@ def _base(pattern: str) -> Path:
             break
         parts.append(part)
     return Path(*parts)
-
-
-def digest(folder: Path) -> str:
-    """Return the SHA-256 of the folder as an archive that is the same whenever it is made."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            archive.writestr(
-                zipfile.ZipInfo(path.relative_to(folder).as_posix()), path.read_bytes()
-            )
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 if __name__ == "__main__":
