@@ -1,0 +1,1 @@
+"""A GitHub on loopback, with state, held to GitHub's own description of its API."""
