@@ -65,7 +65,9 @@ def by_schema(folder: Path, schema: str, files: list[str]) -> subprocess.Complet
 
 
 def shellcheck(script: str, folder: Path) -> str:
-    return run("shellcheck", "--shell", "bash", "-", folder=folder, text=script).stdout
+    """The runner starts bash with `-eo pipefail`."""
+    text = f"#!/bin/bash\nset -eo pipefail\n{script}"
+    return run("shellcheck", "-", folder=folder, text=text).stdout
 
 
 @pytest.mark.parametrize("rule", [*RULES, *WIRING], ids=lambda rule: rule.__name__)

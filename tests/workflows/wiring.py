@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
 from tests.workflows import expressions
+from tests.workflows.documents import ROOT
 from tests.workflows.rules import ACTIONS, Findings, granted, of_user
 
 if TYPE_CHECKING:
@@ -97,10 +100,32 @@ def _output_written(where: str, step: dict[str, Any], name: str, project: Projec
     outputs = _step_outputs(step, project)
     if outputs is None:
         script = step.get("run", "")
-        if f"{name}=" not in script and f"{name}<<" not in script:
+        told = _engine_outputs() if "-m tidegate.action" in script else set()
+        text = script + "".join(_beside(script))
+        if name not in told and f"{name}=" not in text and f"{name}<<" not in text:
             yield f"{where}: its script never writes {name}"
     elif name not in outputs:
         yield f"{where}: {step['uses']} has no such output"
+
+
+@functools.cache
+def _engine_outputs() -> set[str]:
+    """The outputs that the engine's commands set, read from its source: `outputs(name=...)`."""
+    return {
+        keyword.arg.replace("_", "-")
+        for path in (ROOT / "src/tidegate").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "outputs"
+        for keyword in node.keywords
+        if keyword.arg
+    }
+
+
+def _beside(script: str) -> Iterator[str]:
+    """The text of each Python file of ours that a script starts from its action's folder."""
+    for name in re.findall(r"/([\w-]+\.py)\b", script):
+        for path in (ROOT / ".github/actions").glob(f"*/{name}"):
+            yield path.read_text("utf-8")
 
 
 def needs_exist(document: Document, project: Project) -> Findings:
