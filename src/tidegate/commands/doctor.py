@@ -2,164 +2,178 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
-import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from tidegate.commands.context import BRANCH, Context, add_config, add_json
-from tidegate.errors import Exit, TidegateError
-from tidegate.git import git, text
-from tidegate.load import load_fully
-from tidegate.tables import read_table
+from tidegate import detect
+from tidegate.commands.context import Context, add_config, add_json
+from tidegate.doctor import settings, workflow
+from tidegate.doctor.flow import Flow, flows
+from tidegate.doctor.machine import TOKENS, configuration, machine
+from tidegate.doctor.result import Result, State, bad, guarded, lines, warning
+from tidegate.errors import ConfigError, Exit, TidegateError
+from tidegate.grants import Cloud
+from tidegate.runner import Runner
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
+    from tidegate.adapters.host.reading import GitHubReader
+    from tidegate.detect import Guess
     from tidegate.terminal import Terminal
 
 SUMMARY = "find what would fail in the first hour, and say how to fix it"
-
-_LEAST_DISK = 2e9  # bytes: environments, bundles and logs of a few releases
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
-    """One thing that was looked at."""
-
-    what: str
-    ok: bool
-    found: str
-    remedy: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     add_config(parser)
     add_json(parser)
+    parser.add_argument(
+        "--policy",
+        choices=[str(cloud) for cloud in Cloud],
+        help="print the trust and permission policies of the cloud roles instead",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="with --policy: account, region, bucket, ...; what is missing is named",
+    )
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
-    """Look at everything a first run needs."""
-    results = [_guard("mlops.yaml", lambda: _config(args.config))]
+    """Look at everything a first run needs, or print the cloud policies."""
+    if args.policy:
+        return _policy(args, terminal)
+    results = [guarded("mlops.yaml", lambda: configuration(args.config))]
     if results[0].ok:
-        context = Context.of(args, terminal)
-        results += _world(context)
-    terminal.emit({"ok": all(r.ok for r in results), "checks": [asdict(r) for r in results]})
-    for result in results:
-        terminal.say(f"{'ok  ' if result.ok else 'FAIL'}  {result.what:<12} {result.found}")
-        if result.remedy and not result.ok:
-            terminal.say(f"      {'':<12} {result.remedy}")
-    failed = sum(not result.ok for result in results)
-    terminal.say(
-        f"{failed} of {len(results)} checks failed" if failed else "everything is in place"
+        results += _world(Context.of(args, terminal))
+    terminal.emit(
+        {
+            "ok": all(result.ok for result in results),
+            "checks": [{**asdict(result), "ok": result.ok} for result in results],
+        }
     )
+    for line in lines(results):
+        terminal.say(line)
     if not results[0].ok:
         return Exit.USAGE
-    return Exit.OUTSIDE if failed else Exit.OK
-
-
-def _guard(what: str, look: Callable[[], Result]) -> Result:
-    """Look; whatever goes wrong on the way is the finding."""
-    try:
-        return look()
-    except TidegateError as error:
-        return Result(what=what, ok=False, found=str(error), remedy=error.remedy)
-
-
-def _config(path: Path) -> Result:
-    loaded = load_fully(path)
-    unset = [name for _, name in loaded.variables if not os.environ.get(name)]
-    return Result(
-        what="mlops.yaml",
-        ok=not unset,
-        found=f"variables not set: {', '.join(unset)}" if unset else f"{path} is valid",
-        remedy="Set them where the pipeline runs.",
-    )
+    states = {result.state for result in results}
+    if State.FAILED in states:
+        return Exit.OUTSIDE
+    return Exit.INCONCLUSIVE if State.UNSEEN in states else Exit.OK
 
 
 def _world(context: Context) -> Iterator[Result]:
-    for what, look in (
-        ("data", _data),
-        ("ledger", _ledger),
-        ("push", _push),
-        ("registry", _registry),
-        ("endpoint", _endpoint),
-        ("disk", _disk),
-    ):
-        yield _guard(what, lambda look=look: look(context))  # type: ignore[misc]
+    """Look at this machine and, where a workflow of ours or GitHub is there, at those."""
+    found: list[Flow] = []
+    on_github = _expects_github(context)
+    trouble: Result | None = None
+    try:
+        found = flows(context.repository)
+    except TidegateError as error:
+        trouble = bad("workflow", str(error), error.remedy)
+    for result in machine(context):
+        if result.what == "endpoint" and not result.ok and found:
+            # Where GitHub runs it, the endpoint is on another machine than this one.
+            yield warning(result.what, f"on this machine: {result.found}", result.remedy)
+        else:
+            yield result
+    if trouble:
+        yield trouble
+    elif found or on_github:
+        yield from _github(context, found)
 
 
-def _data(context: Context) -> Result:
-    data = context.config.data
-    needed = [data.id, *([data.target] if data.target else []), *([data.time] if data.time else [])]
-    rows = read_table(context.path(data.holdout, "data.holdout"), needed).num_rows
-    read_table(context.path(data.train, "data.train"), [data.time] if data.time else None)
-    return Result(what="data", ok=True, found=f"train and holdout readable; {rows:,} holdout rows")
+def _expects_github(context: Context) -> bool:
+    origin = detect.origin(context.repository)
+    return origin is not None and origin.github
 
 
-def _ledger(context: Context) -> Result:
-    book = context.ledger().read()
-    found = (
-        f"{len(book.chain)} events, chain verified" if book.chain else "new: nothing written yet"
-    )
-    return Result(what="ledger", ok=True, found=found)
+def _github(context: Context, found: list[Flow]) -> Iterator[Result]:
+    branch = detect.default_branch(context.repository)
+    reader, why_not = _reader(context)
+    seen, rules = None, None
+    if reader is not None:
+        try:
+            seen = reader.settings()
+            rules = reader.branch_rules(f"tidegate-ledger/{context.config.model.name}")
+        except TidegateError as error:
+            seen, why_not = None, str(error)
+    if seen is not None and seen.repository is not None:
+        branch = _told(branch, seen.repository)
+    setting = workflow.Setting(config=context.config, default_branch=branch.value, sure=branch.sure)
+    yield from workflow.look(found, setting)
+    calls = [call for flow in found for call in flow.calls]
+    if seen is None:
+        yield from settings.not_looked(why_not, calls)
+    else:
+        yield from settings.look(seen, rules, calls, branch.value)
 
 
-def _push(context: Context) -> Result:
-    if "origin" not in text(context.repository, "remote").split():
-        return Result(
-            what="push", ok=True, found="no remote: the ledger is kept in this repository"
+def _told(guess: Guess, repository: Mapping[str, object]) -> Guess:
+    name = repository.get("default_branch")
+    return type(guess)(value=name, why="GitHub says so") if isinstance(name, str) else guess
+
+
+def _reader(context: Context) -> tuple[GitHubReader | None, str]:
+    """Return what reads the repository's settings, or why nothing does."""
+    from tidegate.adapters.host.api import Api
+    from tidegate.adapters.host.reading import GitHubReader
+
+    runner = Runner.find()
+    origin = detect.origin(context.repository)
+    slug = runner.repository if runner else origin.slug if origin else None
+    if slug is None:
+        return None, "no remote origin: nobody knows where on GitHub this is"
+    token = next((found for name in TOKENS if (found := os.environ.get(name))), None)
+    if token is None:
+        return None, "without a token GitHub does not show it"
+    return GitHubReader(Api(_address(origin, runner), token), slug), ""
+
+
+def _address(origin: detect.Origin | None, runner: Runner | None) -> str:
+    """Return the API's address: GitHub's own, a data residence's, or an enterprise server's."""
+    if given := os.environ.get("GITHUB_API_URL"):
+        return given
+    if runner or origin is None or origin.github:
+        return "https://api.github.com"
+    if origin.host.endswith(".ghe.com"):
+        return f"https://api.{origin.host}"
+    return f"https://{origin.host}/api/v3"
+
+
+# --- the cloud policies ---------------------------------------------------------------------
+
+
+def _policy(args: argparse.Namespace, terminal: Terminal) -> Exit:
+    from tidegate.doctor.caller import caller, known
+    from tidegate.render.policy import commands, document
+
+    context = Context.of(args, terminal)
+    cloud = Cloud(args.policy)
+    reader, _ = _reader(context)
+    found = flows(context.repository)
+    origin = detect.origin(context.repository)
+    if origin is None:
+        raise ConfigError(
+            "no remote origin: a policy must name a repository",
+            remedy="git remote add origin https://github.com/OWNER/NAME",
         )
-    branch = f"refs/heads/{BRANCH}/{context.config.model.name}-doctor"
-    git(context.repository, "push", "--dry-run", "--quiet", "origin", f"{context.head}:{branch}")
-    return Result(what="push", ok=True, found=f"origin takes branches under {BRANCH}/")
+    filled = known(context, found, reader, _pairs(args.set))
+    who = caller(context.repository, origin.slug, found)
+    terminal.emit(document(cloud, who, filled))
+    for line in commands(cloud, who, filled):
+        terminal.say(line)
+    return Exit.OK
 
 
-def _registry(context: Context) -> Result:
-    uri = context.config.registry.uri
-    context.registry().aliases(context.config.model.name)
-    return Result(what="registry", ok=True, found=uri or f"embedded, in {context.home.registry}")
-
-
-def _endpoint(context: Context) -> Result:
-    missing = [m for m in ("envoy", "uvicorn", "uvloop", "httptools") if not _installed(m)]
-    if missing:
-        return Result(
-            what="endpoint",
-            ok=False,
-            found=f"not installed: {', '.join(missing)}",
-            remedy='pip install "tidegate[local]"',
-        )
-    endpoint = context.target().read()
-    port = context.config.release.local.port
-    if endpoint.variants:
-        return Result(what="endpoint", ok=True, found=f"serving on port {port}")
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            return Result(
-                what="endpoint",
-                ok=False,
-                found=f"port {port} is taken by another program",
-                remedy="Set release.local.port in mlops.yaml to a free one.",
-            )
-    return Result(what="endpoint", ok=True, found=f"port {port} is free")
-
-
-def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def _disk(context: Context) -> Result:
-    context.home.root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(context.home.root).free
-    return Result(
-        what="disk",
-        ok=free >= _LEAST_DISK,
-        found=f"{free / 1e9:.1f} GB free for {context.home.root}",
-        remedy="Free some space, or set TIDEGATE_HOME to a larger disk.",
-    )
+def _pairs(given: list[str]) -> dict[str, str]:
+    split = [text.partition("=") for text in given]
+    if wrong := [key for key, equals, _ in split if not equals]:
+        raise ConfigError(f"--set {wrong[0]}: expected KEY=VALUE")
+    return {key: value for key, _, value in split}

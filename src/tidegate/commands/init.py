@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--forks", action="store_true", help="also publish verdicts on pull requests from forks"
     )
     parser.add_argument(
+        "--operate-runner",
+        metavar="LABEL",
+        help="your own machine, by its runner label, where the model serves (the local target)",
+    )
+    parser.add_argument(
         "--signing-key",
         action="store_true",
         help="make a key pair: nothing serves that was not signed; shows the secret half once",
@@ -140,16 +145,22 @@ def _files(
         yield place.name(path), "the model: how it is trained, judged and released"
     if args.no_workflow or args.hook:
         return
-    inputs = {key: guesses[key].value for key in ("requirements",) if key in guesses}
     path = place.workflows / "mlops.yml"
     if args.force or not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(workflow(guesses["branch"].value, inputs, signed=public_key is not None))
+        path.write_text(_workflow(args, guesses, signed=public_key is not None))
         yield place.name(path), "what runs on GitHub: one job per class of event"
     path = place.workflows / "mlops-forks.yml"
     if args.forks and (args.force or not path.exists()):
         path.write_text(publisher())
         yield place.name(path), "tells a fork's pull request its verdict, without running its code"
+
+
+def _workflow(args: argparse.Namespace, guesses: dict[str, Guess], *, signed: bool) -> str:
+    training = {key: guesses[key].value for key in ("requirements",) if key in guesses}
+    operating = {"operate-runner": args.operate_runner} if args.operate_runner else {}
+    branch = guesses["branch"].value
+    return workflow(branch, training=training, operating=operating, signed=signed)
 
 
 def _flow_written(written: Iterable[str]) -> bool:
@@ -267,6 +278,9 @@ def _next(args: argparse.Namespace, place: Place, written: dict[str, str]) -> It
     if not _has_workflow(place):
         yield "next: `tidegate doctor`, then commit, then `tidegate run` (what a push runs)"
         return
+    if _flow_written(written) and not args.operate_runner:
+        yield "the local target serves on a machine of yours (GitHub's own die with the job): make it a"
+        yield "  self-hosted runner and give deliver, watch and command  with: {operate-runner: LABEL}"
     yield "next: `GH_TOKEN=$(gh auth token) tidegate doctor`, then commit and push"
     if place.origin and _flow_written(written):
         yield "protect the ledger against rewriting (or import the JSON in Settings > Rules > Rulesets):"

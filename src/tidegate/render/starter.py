@@ -56,25 +56,44 @@ def mlops_yaml(
     )
 
 
-def workflow(branch: str, inputs: Mapping[str, str], *, signed: bool = False) -> str:
+def workflow(
+    branch: str, *, training: Mapping[str, str], operating: Mapping[str, str], signed: bool = False
+) -> str:
     """Return ``.github/workflows/mlops.yml``: the template, with this repository's own values.
 
-    ``inputs`` go to the jobs that train and score; ``signed`` gives the one that registers the key.
+    Args:
+        branch: the default branch.
+        training: inputs of the jobs that train and score.
+        operating: inputs of the jobs that move traffic.
+        signed: give the job that registers the signing key.
     """
     text = resource("workflow-templates/mlops.yml").read_text()
     text = text.replace(_BRANCH, branch if _plain(branch) else json.dumps(branch))
-    if given := ", ".join(f"{key}: {_flow(value)}" for key, value in inputs.items()):
-        text = _below(text, "check|deliver", f"with: {{{given}}}")
+    for file, inputs in (
+        ("check", training),
+        ("deliver", {**training, **operating}),
+        ("watch", operating),
+        ("command", operating),
+    ):
+        for key, value in reversed(tuple(inputs.items())):
+            text = _with(text, file, f"{key}: {_flow(value)}")
     if signed:
         secret = f"${{{{ secrets.{PRIVATE_KEY} }}}}"
-        text = _below(text, "deliver", f'secrets: {{signing-key: "{secret}"}}')
+        text = _below(text, "deliver", f'    secrets: {{signing-key: "{secret}"}}')
     return text
 
 
-def _below(text: str, calls: str, line: str) -> str:
-    """Add a line to the jobs that call one of these workflows."""
-    call = re.compile(rf"^    uses: \S+/(?:{calls})\.yml@.*$", re.MULTILINE)
-    return call.sub(lambda match: f"{match[0]}\n    {line}", text)
+def _with(text: str, file: str, pair: str) -> str:
+    """Give the job that calls ``file`` one more input, in front of those it has."""
+    has = re.compile(rf"(/{file}\.yml@.*\n    with: {{)")
+    if has.search(text):
+        return has.sub(lambda match: f"{match[1]}{pair}, ", text)
+    return _below(text, file, f"    with: {{{pair}}}")
+
+
+def _below(text: str, file: str, line: str) -> str:
+    """Add a line below the call of ``file``."""
+    return re.sub(rf"/{file}\.yml@.*\n", lambda match: f"{match[0]}{line}\n", text)
 
 
 def publisher() -> str:

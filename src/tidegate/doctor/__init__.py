@@ -1,0 +1,1 @@
+"""What ``tidegate doctor`` looks at: this machine, the user's workflow, the repository's settings."""
