@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tidegate import run_record, verdicts
+from tidegate import bundles, run_record, verdicts
 from tidegate.commands.context import Context, add_config
 from tidegate.core import story as stories
-from tidegate.errors import Exit, OutsideError
+from tidegate.core.events import Overridden
+from tidegate.errors import Exit, NotJudgedError, OutsideError
 from tidegate.home import RUN, VERDICT
 from tidegate.render.comment import comment, job_summary
 from tidegate.render.html import html
-from tidegate.render.report import Report
+from tidegate.render.report import Override, Report
+from tidegate.signing import Trust
 
 if TYPE_CHECKING:
     import argparse
 
     from tidegate.book import Book
-    from tidegate.core.model import Verdict
+    from tidegate.core.canary import Decision
+    from tidegate.core.model import Verdict, VersionRef
     from tidegate.core.state import State
     from tidegate.core.story import Story
     from tidegate.run_record import RunRecord
@@ -76,19 +80,82 @@ def gather(context: Context, path: Path) -> Report:
         OutsideError: the ledger cannot be read.
     """
     verdict, notes = verdicts.read(path)
-    name, candidate = context.config.model.name, verdict.digests.candidate
-    if candidate is None:  # of a ready-made table: no ledger can know what it is about
+    name = context.config.model.name
+    if verdict.digests.candidate is None:  # of a ready-made table: no ledger can know what it is
         return Report(model=name, verdict=verdict, notes=notes)
-    book = context.ledger().read()
+    return _told(name, verdict, notes, path.parent, context.ledger().read())
+
+
+def report_for(
+    context: Context, book: Book, model: VersionRef, *, decision: Decision | None = None
+) -> Report | None:
+    """Return the report of a registered version, by the verdict that its bundle carries.
+
+    Args:
+        context: of the model.
+        book: the ledger; the rollout is told from it.
+        model: the version.
+        decision: how the live rollout stood at the newest pass; used if it is this version's.
+
+    Returns:
+        None when the bundle carries no verdict: it was registered without one.
+
+    Raises:
+        NotJudgedError: the verdict is not one, or not the one the ledger knows of this model.
+        OutsideError: the registry fails, or its bytes are not those that were judged.
+    """
+    name = context.config.model.name
+    folder = context.home.fetched(model.digest)
+    if not (folder / VERDICT).is_file():  # the bytes are verified where they are fetched and served
+        anyone = Trust(public_key=None)  # nothing serves from here
+        folder = bundles.fetch(context.home, context.registry(), name, model, anyone)
+    if not (folder / VERDICT).is_file():
+        return None
+    verdict, notes = verdicts.read(folder / VERDICT)
+    _check_known(verdict, book.state, model)
+    report = _told(name, verdict, notes, folder, book)
+    live = book.state.rollout is not None and book.state.rollout.model.digest == model.digest
+    return replace(report, commit=model.commit, decision=decision if live else None)
+
+
+def _check_known(verdict: Verdict, state: State, model: VersionRef) -> None:
+    """Refuse a verdict that the ledger does not know: what a registry holds may have been changed."""
+    if verdict.digests.candidate != model.digest:
+        raise NotJudgedError(f"the verdict kept with version {model.version} is of another model")
+    known = state.verdicts.get(model.digest)
+    if known is not None and known.rules == verdict.digests.rules:
+        same = (known.outcome, known.holdout) == (str(verdict.outcome), verdict.digests.holdout)
+        if not same:
+            raise NotJudgedError(
+                f"the verdict kept with version {model.version} is not what the ledger says"
+            )
+
+
+def _told(name: str, verdict: Verdict, notes: tuple[str, ...], bundle: Path, book: Book) -> Report:
+    """Return a verdict with its training run and what the ledger knows of both models."""
+    candidate = verdict.digests.candidate
+    assert candidate is not None
     return Report(
         model=name,
         verdict=verdict,
         notes=notes,
-        run=_trained(path.parent, verdict),
+        run=_trained(bundle, verdict),
         candidate=_version(book.state, candidate),
         champion=_version(book.state, verdict.digests.champion),
         story=_story(book, candidate),
+        override=_override(book, candidate),
     )
+
+
+def _override(book: Book, candidate: str) -> Override | None:
+    """Return who let the model through, and why."""
+    for event in reversed(book.chain):
+        match event.payload:
+            case Overridden(candidate=digest, reason=reason) if digest == candidate:
+                return Override(by=event.actor, reason=reason)
+            case _:
+                pass
+    return None
 
 
 def _trained(bundle: Path, verdict: Verdict) -> RunRecord | None:
@@ -106,4 +173,6 @@ def _version(state: State, digest: str | None) -> str | None:
 
 def _story(book: Book, candidate: str) -> Story | None:
     rollout = stories.find(book.state, candidate)
-    return stories.tell(rollout, book.chain, book.frozen(rollout.id)) if rollout else None
+    if rollout is None:
+        return None
+    return stories.tell(rollout, book.chain, book.frozen(rollout.id), book.state.tenures)

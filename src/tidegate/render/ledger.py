@@ -14,6 +14,7 @@ from tidegate.core.events import (
     Heartbeat,
     Held,
     Judged,
+    Looked,
     Ordered,
     Overridden,
     ParityChecked,
@@ -54,6 +55,11 @@ def describe(payload: Payload, quote: Callable[[str], str] = str) -> str:  # noq
     match payload:
         case Judged(outcome=outcome, candidate=candidate, commit=commit):
             return f"the gate judged {candidate[:12]} (commit {commit[:7]}): {outcome}"
+        case Looked(outcome=outcome, candidate=candidate, pull=pull):
+            where = "a pull request" if pull is None else f"pull request #{pull}"
+            return (
+                f"{where} was judged ({candidate[:12]}): {outcome}; advice, one look at the holdout"
+            )
         case Overridden(candidate=candidate, reason=reason):
             return f"the verdict on {candidate[:12]} was overridden: {quote(reason)}"
         case Registered(model=model):
