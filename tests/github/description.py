@@ -112,12 +112,12 @@ class Description:
     ) -> list[str]:
         """Return what is wrong with an answer."""
         described = operation.content["responses"].get(str(status))
-        if described is None:
-            if status not in _ALWAYS:
-                return [f"status {status} is not described"]
+        if described is None and status not in _ALWAYS:
+            return [f"status {status} is not described"]
+        content = self._resolve(described or {}).get("content", {})
+        if not content and status >= 400:  # GitHub says more than it describes
             schema = {"$ref": "#/components/schemas/basic-error"}
             return self._problems(schema, body, f"answer {status}")
-        content = self._resolve(described).get("content", {})
         if not content:
             return [] if body is None else [f"a body with status {status}"]
         if content_type not in content:
