@@ -61,12 +61,15 @@ class Origin:
 
 def origin(repository: Path) -> Origin | None:
     """Return where the remote ``origin`` is; None without one, and for a plain folder."""
-    try:
-        address = text(repository, "remote", "get-url", "origin")
-    except GitError:
-        return None
-    found = _REMOTE.fullmatch(address)
-    return Origin(host=found["host"].lower(), slug=found["slug"]) if found else None
+    # As git would use it (a shorthand of the user's is spelt out), and as it was written.
+    for question in (("remote", "get-url", "origin"), ("config", "--get", "remote.origin.url")):
+        try:
+            address = text(repository, *question)
+        except GitError:
+            return None
+        if found := _REMOTE.fullmatch(address):
+            return Origin(host=found["host"].lower(), slug=found["slug"])
+    return None
 
 
 def default_branch(repository: Path) -> Guess:

@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-COMMIT = "a74a0ce33074bb68bad3d66fcb0fa81a7b434828"
+COMMIT = "ac63a5dfaade4bcfb41a95339c9cde158f8d1a91"
 VERSION = "v0.1.0"
 REPOSITORY = "tidegate/tidegate"
 

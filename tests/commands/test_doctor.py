@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.endpoint.serving import free_port
+from tests.github.server import serve
 from tests.real_repo import Repo
-from tidegate.commands import doctor
+from tidegate import pin
+from tidegate.doctor import machine
 from tidegate.git import text
+from tidegate.render import starter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +120,7 @@ def test_a_taken_port_is_found(repo: Repo, capsys: pytest.CaptureFixture[str]) -
 def test_packages_that_are_not_installed_are_named_with_the_extra(
     repo: Repo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_installed", lambda module: module != "envoy")
+    monkeypatch.setattr(machine, "_installed", lambda module: module != "envoy")
     code, found = look(repo, capsys)
     assert code == 3
     assert found["endpoint"]["found"] == "not installed: envoy"
@@ -143,7 +146,111 @@ def test_a_tampered_ledger_is_found(repo: Repo, capsys: pytest.CaptureFixture[st
 def test_a_full_disk_is_found(
     repo: Repo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_LEAST_DISK", 1e18)
+    monkeypatch.setattr(machine, "_LEAST_DISK", 1e18)
     code, found = look(repo, capsys)
     assert code == 3
     assert "TIDEGATE_HOME" in found["disk"]["remedy"]
+
+
+# --- with GitHub ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hosted(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    """A repository whose origin is on GitHub by name, and on this disk by git's own rewriting."""
+    for name in ("TIDEGATE_GITHUB_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    address = "https://github.com/acme/churn.git"
+    text(repo.path, "remote", "set-url", "origin", address)
+    text(repo.path, "config", f"url.{repo.path.parent / 'origin.git'}.insteadOf", address)
+    path = repo.path / ".github" / "workflows" / "mlops.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text(starter.workflow("main", training={}, operating={"runner": "self-hosted"}))
+    return repo
+
+
+LOOKS = ("repository", "actions", "ledger branch", "environments", "revert pulls")
+
+
+def test_without_a_token_doctor_says_what_it_did_not_look_at(
+    hosted: Repo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = look(hosted, capsys)
+    assert code == 5
+    assert {what for what, check in found.items() if check["state"] == "not looked at"} == set(
+        LOOKS
+    )
+    assert found["workflow"]["ok"]
+    assert hosted.tidegate("doctor") == 5
+    shown = capsys.readouterr().out
+    assert "everything is in place" not in shown
+    assert shown.count("GH_TOKEN=$(gh auth token) tidegate doctor") == 1
+
+
+def test_with_a_token_it_looks(
+    hosted: Repo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve() as hub:
+        monkeypatch.setenv("GITHUB_API_URL", hub.url)
+        monkeypatch.setenv("GH_TOKEN", hub.token)
+        hub.default_branch = "trunk"
+        code, found = look(hosted, capsys)
+    assert code == 3
+    assert "the default branch is trunk" in found["branch"]["found"]
+    assert found["environment production-operate"]["state"] == "failed"
+    assert not any(check["state"] == "not looked at" for check in found.values())
+    assert hub.token not in json.dumps(found)
+
+
+def test_a_token_that_github_does_not_know_is_no_ok(
+    hosted: Repo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve() as hub:
+        monkeypatch.setenv("GITHUB_API_URL", hub.url)
+        monkeypatch.setenv("GH_TOKEN", "ghp_old")
+        code, found = look(hosted, capsys)
+    assert code == 5
+    assert {found[what]["state"] for what in LOOKS} == {"not looked at"}
+    assert "ghp_old" not in json.dumps(found)
+
+
+def test_a_workflow_that_cannot_be_read_is_the_finding(
+    hosted: Repo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (hosted.path / ".github/workflows/mlops.yml").write_text("on: [ # tidegate/tidegate/\n")
+    code, found = look(hosted, capsys)
+    assert code == 3
+    assert found["workflow"]["found"].startswith(".github/workflows/mlops.yml:")
+
+
+def test_an_endpoint_that_is_elsewhere_does_not_fail_here(
+    hosted: Repo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_installed", lambda module: module != "envoy")
+    _, found = look(hosted, capsys)
+    assert found["endpoint"]["state"] == "warning"
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_the_policies_name_this_repository_and_its_pin(
+    hosted: Repo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cloud: str
+) -> None:
+    with serve() as hub:
+        monkeypatch.setenv("GITHUB_API_URL", hub.url)
+        monkeypatch.setenv("GH_TOKEN", hub.token)
+        given = ["--set", "region=eu-west-1", "--set", "bucket=acme-models"]
+        assert hosted.tidegate("doctor", "--policy", cloud, "--json", *given) == 0
+    document = json.loads(capsys.readouterr().out)
+    said = json.dumps(document)
+    assert "repo:acme/churn:environment:production-operate" in said
+    assert str(hub.repository_id) in said
+    assert f"deliver.yml@{pin.COMMIT}" in said
+    assert "acme-models" in said
+    assert "repository_id" not in document["fill_in"]
+
+
+def test_a_policy_value_that_would_widen_it_is_refused(
+    hosted: Repo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hosted.tidegate("doctor", "--policy", "aws", "--set", "bucket=*") == 2
+    assert "not a plain value" in capsys.readouterr().err
