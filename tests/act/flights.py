@@ -1,0 +1,102 @@
+"""The flight-delays example as a repository on the small GitHub, and its passengers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+from tests.act.world import WORKFLOW, World
+from tidegate.adapters.ledger.git import GitLedger
+from tidegate.book import Book, Ledger
+from tidegate.commands.context import BRANCH
+from tidegate.demo import data
+from tidegate.demo.stage import ENDPOINT, Stage
+from tidegate.demo.story import LONGEST, QUIET_RATE, Story
+from tidegate.endpoint import control
+from tidegate.render import starter
+from tidegate.resources import resource
+from tidegate.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EXAMPLE = resource("examples/flight-delays")
+FORKS = ".github/workflows/mlops-forks.yml"
+
+
+@dataclass
+class Flights:
+    """The user's side: files to push, what serves, what the ledger says."""
+
+    world: World
+
+    @classmethod
+    def begun(cls, world: World) -> Flights:
+        """Lay out what the demo's stage expects, and build the data."""
+        flights = cls(world)
+        data.build(flights.stage.folder / "data")
+        (world.folder / "origin.git").symlink_to(world.bare)
+        return flights
+
+    @property
+    def stage(self) -> Stage:
+        """The demo's stage over this world: its traffic and its ledger."""
+        return Stage(self.world.folder)
+
+    def first(self) -> dict[str, str | bytes | None]:
+        """Return the first push: what ``tidegate init`` writes, the example's files and the data."""
+        self.stage._begin(EXAMPLE)  # writes them into Ada's clone, with a port that is free
+        config = self.world.work / "mlops.yaml"
+        text = config.read_text().replace(
+            "release:\n", "registry: {store: github-releases}\nrelease:\n"
+        )
+        return {
+            "mlops.yaml": text,
+            WORKFLOW: starter.workflow(
+                "main",
+                training={},
+                operating={"home": str(self.stage.home.root), "operate-runner": "self-hosted"},
+            ),
+            FORKS: starter.publisher(),
+            "README.md": "# Flights\n",
+        }
+
+    def overlay(self, name: str) -> dict[str, str | bytes | None]:
+        """Return what a push of the example's story changes."""
+        return {path.name: path.read_bytes() for path in (EXAMPLE / "story" / name).iterdir()}
+
+    @property
+    def book(self) -> Book:
+        """The ledger as pushed."""
+        store = GitLedger(self.world.bare, f"{BRANCH}/{ENDPOINT}", remote=None)
+        return Ledger(store, lambda _state, _chain: "").read()
+
+    def ask(self) -> Any:
+        """Ask the endpoint one question."""
+        body = {"dataframe_records": [{"carrier": "UA", "origin": "EWR", "hour": 17}]}
+        request = Request(
+            f"http://127.0.0.1:{self.stage.port}/invocations", json.dumps(body).encode(),
+            {"content-type": "application/json"},
+        )  # fmt: skip
+        with urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    @contextlib.contextmanager
+    def passengers(self) -> Iterator[None]:
+        """Replay flights while the block runs: many while a canary is watched, few otherwise."""
+        story = Story(stage=self.stage, terminal=Terminal())
+        with self.stage.passengers(rate=QUIET_RATE, seconds=LONGEST), story._pacing():
+            yield
+
+    def end(self) -> None:
+        """End the endpoint."""
+        control.stop(self.stage.endpoint)
+
+
+def files(folder: Path) -> list[str]:
+    """Return the paths of the files below a folder."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
