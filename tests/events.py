@@ -10,6 +10,7 @@ from tidegate.core.events import (
     Heartbeat,
     Held,
     Judged,
+    Looked,
     Ordered,
     Overridden,
     ParityChecked,
@@ -30,6 +31,9 @@ EVERY_EVENT: tuple[Payload, ...] = (
     Judged(
         outcome="reject", candidate="a" * 64, champion=None, holdout="d" * 64, rules="e" * 64,
         recipe="b" * 64, commit="c" * 40,
+    ),
+    Looked(
+        outcome="pass", candidate="a" * 64, holdout="d" * 64, rules="e" * 64, commit="c" * 40, pull=7
     ),
     Overridden(candidate="a" * 64, reason="known good"),
     Registered(model=MODEL),

@@ -38,12 +38,13 @@ def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Conf
     problems: list[Problem] = _data_problems(data, model.task)
     gate, found = _gate(data["gate"], model.task)
     problems += found
+    problems += _registry_problems(data.get("registry", {}))
     release, found = _release(data.get("release", {}), model)
     problems += found
     config = Config(
         model=model,
         data=Data(**{"target": None, **data["data"]}),
-        train=Train(**_timed(data["train"])),
+        train=Train(**{**_timed(data["train"]), "paths": tuple(data["train"].get("paths", ()))}),
         checks=tuple(Check(**_timed(check)) for check in data.get("checks", ())),
         predict=Predict(**_timed(data.get("predict", {}))),
         gate=gate,
@@ -95,6 +96,20 @@ def warnings_of(config: Config) -> list[Problem]:
             )
         )
     return warnings
+
+
+def _registry_problems(registry: Mapping[str, Any]) -> list[Problem]:
+    if not {"uri", "store"} <= set(registry):
+        return []
+    return [
+        Problem(
+            path=("registry", "store"),
+            at_key=True,
+            got="a store beside registry.uri",
+            expected="one of the two, because a version has one home",
+            fix="remove the line of the registry that you do not use",
+        )
+    ]
 
 
 def _data_problems(data: Mapping[str, Any], task: Task) -> list[Problem]:

@@ -25,18 +25,21 @@ if TYPE_CHECKING:
     from tidegate.core.model import VersionRef
     from tidegate.home import Home
     from tidegate.ports import Registry
+    from tidegate.signing import Trust
 
 ANSWER = "tidegate_answer"  # the column of parity.parquet that holds the offline prediction
 SAMPLE = 300
 TOLERANCE = 1e-6  # of an answer that travelled as JSON, relative to max(1, |answer|)
 
 
-def fetch(home: Home, registry: Registry, name: str, model: VersionRef) -> Path:
+def fetch(home: Home, registry: Registry, name: str, model: VersionRef, trust: Trust) -> Path:
     """Return the bundle of a registered version, from this machine or the registry.
 
     Raises:
-        OutsideError: the registry fails, or its bytes are not those that were judged.
+        OutsideError: the registry fails, its bytes are not those that were judged, or they do
+            not carry the signature that ``trust`` asks for.
     """
+    trust.check(name, model)
     folder = home.fetched(model.digest)
     if not (folder / MODEL).is_dir():
         registry.fetch(name, model.version, folder)

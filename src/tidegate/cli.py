@@ -63,6 +63,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "release": "send a registered version to the endpoint, step by step, until it is decided",
         "tick": "one pass: read ledger and endpoint, decide, act; safe at any time, by anybody",
     },
+    "the jobs on GitHub": {
+        "find": "which models a change touches, or which have a live rollout",
+        "prepare": "what the jobs that train and score need: rows without the truth, champion and anchor",
+        "score": "let one model answer a case's rows (a job of its own, without the truth)",
+        "decide": "judge what the other jobs made, and tell the pull request or the registry",
+        "watch": "tick for a while, tell GitHub, and hand over to the next run",
+        "publish": "publish a fork's verdict, from its artifact, with nothing of it believed",
+    },
 }
 VERBS = {verb: text for group in GROUPS.values() for verb, text in group.items()}
 

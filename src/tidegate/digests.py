@@ -10,6 +10,7 @@ from tidegate.errors import OutsideError
 from tidegate.git import text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -44,11 +45,18 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def recipe_digest(repository: Path, folder: Path, config: str, data: list[str]) -> str:
+def recipe_digest(
+    repository: Path, folder: Path, config: str, data: list[str], paths: Sequence[str] = ()
+) -> str:
     """Return the digest of how a model was made: code tree, configuration and data.
 
-    The code tree is git's, of the folder that holds ``mlops.yaml`` at HEAD.
+    The code tree is git's, of the folder that holds ``mlops.yaml`` at HEAD; ``paths`` are globs of
+    further files, from the repository's top.
     """
     inside = folder.resolve().relative_to(repository.resolve()).as_posix()
     tree = text(repository, "rev-parse", "HEAD^{tree}" if inside == "." else f"HEAD:{inside}")
-    return hashlib.sha256("\n".join([tree, config, *data]).encode()).hexdigest()
+    parts = [tree, config, *data]
+    if paths:
+        globs = [f":(top,glob){path}" for path in paths]
+        parts.append(text(repository, "ls-files", "--stage", "--", *globs))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

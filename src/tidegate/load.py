@@ -44,6 +44,7 @@ class Loaded:
     config: Config
     warnings: tuple[str, ...]
     variables: tuple[tuple[str, str], ...]  # (dotted path, variable) of every ${VAR} in use
+    data: Mapping[str, Any]  # the file as plain data
 
 
 def load(path: Path) -> Config:
@@ -69,6 +70,15 @@ def load_fully(path: Path) -> Loaded:
             f"{name}: {error.strerror}",
             remedy="Run `tidegate init` to write an mlops.yaml, or name one with --config.",
         ) from None
+    return loads(name, text)
+
+
+def loads(name: str, text: str) -> Loaded:
+    """Check the text of an ``mlops.yaml``; ``name`` stands in its errors.
+
+    Raises:
+        BadConfigError: as :func:`load`.
+    """
     try:
         document = parse(text)
     except YamlError as error:
@@ -89,7 +99,8 @@ def _check(name: str, document: Document) -> Loaded:
         ordered = sorted({describe(name, document, p): p for p in problems}, key=_line_of)
         raise BadConfigError(ordered)
     warnings = tuple(describe(name, document, w) for w in warnings_of(config))
-    return Loaded(config=config, warnings=warnings, variables=tuple(_variables(document.data)))
+    variables = tuple(_variables(document.data))
+    return Loaded(config=config, warnings=warnings, variables=variables, data=document.data)
 
 
 def _line_of(line: str) -> tuple[int, int]:

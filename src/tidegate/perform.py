@@ -33,6 +33,7 @@ from tidegate.errors import LedgerMovedError, NotJudgedError, OutsideError
 from tidegate.home import MODEL
 from tidegate.load import parse_canary
 from tidegate.ports import DeadMan, Deployment, Measure, MetricSource, Registry, Target, Window
+from tidegate.signing import Trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +63,7 @@ class World:
     task: Task
     labels: Path | None = None
     serve: str | None = None
+    public_key: str | None = None  # of registry.public_key; None: signatures are not asked for
     actor: str = "tidegate"
     clock: Callable[[], float] = time.time
     tell: Callable[[str], None] = field(default=lambda _: None)
@@ -174,7 +176,7 @@ def _perform(
             world.ledger.append(book, payload, at=world.clock(), actor=world.actor, evidence=fresh)
         case Deploy(model=model):
             world.tell(f"starting version {model.version}")
-            world.target.deploy(_deployment(world, model), generation=book.state.seq)
+            world.target.deploy(_deployment(world, book, model), generation=book.state.seq)
         case CheckParity(rollout=name, model=model):
             checked = _parity(world, book, name, model)
             world.ledger.append(book, checked, at=world.clock(), actor=world.actor)
@@ -192,8 +194,14 @@ def _perform(
             raise AssertionError("a wait is not performed")
 
 
-def _deployment(world: World, model: VersionRef) -> Deployment:
-    bundle = bundles.fetch(world.home, world.registry, world.name, model)
+def _bundle(world: World, book: Book, model: VersionRef) -> Path:
+    """Return the model's folder: the bytes that were judged, signed where that is asked for."""
+    trust = Trust(public_key=world.public_key, signatures=book.state.signatures)
+    return bundles.fetch(world.home, world.registry, world.name, model, trust)
+
+
+def _deployment(world: World, book: Book, model: VersionRef) -> Deployment:
+    bundle = _bundle(world, book, model)
     return Deployment(
         version=model.version,
         digest=model.digest,
@@ -205,7 +213,7 @@ def _deployment(world: World, model: VersionRef) -> Deployment:
 
 def _parity(world: World, book: Book, rollout: str, model: VersionRef) -> ParityChecked:
     """Ask the served candidate what it was asked offline: the same rows, the same answers."""
-    bundle = bundles.fetch(world.home, world.registry, world.name, model)
+    bundle = _bundle(world, book, model)
     rows, offline = bundles.load_parity(bundle)
     try:
         worst = bundles.differs(offline, world.target.ask(model.version, rows))

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from tidegate.errors import NotJudgedError
+from tidegate.runner import Runner, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,14 +27,31 @@ def run_command(
 ) -> float:
     """Run a shell command of the user's in ``folder`` and return its duration in seconds.
 
-    Its output goes to our standard error as it comes. The command gets a process group of its
-    own, and all of it is ended when it takes longer than ``timeout`` seconds or we are interrupted.
+    Its output goes to our standard error as it comes; on a GitHub runner, nothing in it is taken
+    for a command. The command gets a process group of its own, no credentials in its environment,
+    and all of it is ended when it takes longer than ``timeout`` seconds or we are interrupted.
 
     Raises:
         NotJudgedError: the command failed or took too long; ``what`` names it in the message.
     """
-    with started(command, what=what, folder=folder, env=env, timeout=timeout) as finish:
+    with (
+        _commands_stopped(),
+        started(command, what=what, folder=folder, env=env, timeout=timeout) as finish,
+    ):
         return finish()
+
+
+@contextmanager
+def _commands_stopped() -> Iterator[None]:
+    """Keep the runner from obeying what the user's command prints (``::set-output``, ...)."""
+    if (runner := Runner.find()) is None:
+        yield
+        return
+    line = runner.stop_commands()
+    try:
+        yield
+    finally:
+        runner.resume_commands(line)
 
 
 @contextmanager
@@ -57,7 +75,7 @@ def started(  # noqa: PLR0913 (what a process needs)
             command,
             shell=isinstance(command, str),  # the user's own command, from the user's own file
             cwd=folder,
-            env={**os.environ, **env},
+            env={**without_credentials(os.environ), **env},
             stdin=subprocess.DEVNULL,
             stdout=output.fileno(),
             stderr=output.fileno(),

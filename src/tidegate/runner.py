@@ -102,6 +102,11 @@ class Runner:
         return str(self.event.get("repository", {}).get("default_branch") or "main")
 
     @property
+    def temp(self) -> Path:
+        """A folder that ends with the job."""
+        return Path(self._need("RUNNER_TEMP"))
+
+    @property
     def run_url(self) -> str:
         """The page of this run."""
         return f"{self.server}/{self.repository}/actions/runs/{self._need('GITHUB_RUN_ID')}"

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TextIO
 
+from tidegate.runner import Runner
+
 
 class Terminal:
     """A command's voice. With ``json`` on, stdout carries exactly one JSON document."""
@@ -18,6 +20,7 @@ class Terminal:
         self._out = out or sys.stdout
         self._err = err or sys.stderr
         self._began = time.monotonic()
+        self.runner = Runner.find()  # None away from GitHub
 
     def emit(self, document: object) -> None:
         """Write the command's JSON document; does nothing when text was asked for."""
@@ -30,6 +33,12 @@ class Terminal:
         if not self.as_json:
             self._out.write(text.rstrip("\n") + "\n")
             self._out.flush()
+
+    def outputs(self, **values: str) -> None:
+        """Set outputs of the workflow's step; does nothing away from a GitHub runner."""
+        if self.runner is not None:
+            for name, value in values.items():
+                self.runner.output(name.replace("_", "-"), value)
 
     def progress(self, text: str) -> None:
         """Tell a waiting person what is being done, with the seconds since the start."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from tidegate.errors import ConfigError, OutsideError
 from tidegate.git import GitError, text
 from tidegate.home import Home
-from tidegate.load import expand, load
+from tidegate.load import expand, load_fully
+from tidegate.rules import judged_by
+from tidegate.runner import Runner
 
 if TYPE_CHECKING:
     import argparse
@@ -19,11 +21,15 @@ if TYPE_CHECKING:
     from tidegate.adapters.target.local import LocalTarget
     from tidegate.book import Ledger
     from tidegate.core.config import Config
+    from tidegate.core.state import State
     from tidegate.perform import World
     from tidegate.ports import Registry
+    from tidegate.render.report import RuleChange
+    from tidegate.signing import Trust
     from tidegate.terminal import Terminal
 
 BRANCH = "tidegate-ledger"
+_TOKENS = ("TIDEGATE_GITHUB_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")  # on a person's machine
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -54,16 +60,19 @@ class Context:
     home: Home
     terminal: Terminal
     actor: str
+    own_rules: tuple[RuleChange, ...] = ()  # what a pull request changed, and is not judged by
 
     @classmethod
-    def of(cls, args: argparse.Namespace, terminal: Terminal) -> Context:
-        """Build the context that the arguments describe.
+    def of(
+        cls, args: argparse.Namespace, terminal: Terminal, *, base: str | None = None
+    ) -> Context:
+        """Build the context that the arguments describe; ``base``: the commit whose rules judge.
 
         Raises:
             ConfigError: ``mlops.yaml`` is wrong, or not in a git repository.
         """
         path: Path = args.config
-        config = load(path)
+        loaded = load_fully(path)
         folder = path.resolve().parent
         try:
             repository = Path(text(folder, "rev-parse", "--show-toplevel"))
@@ -73,10 +82,10 @@ class Context:
                 remedy="Run `git init` and commit your files: the ledger lives in git.",
             ) from None
         actor = getattr(args, "by", None) or _user(repository)
-        home = Home.find(repository)
+        config, changes = judged_by(repository, path.resolve(), loaded, base)
         return cls(
-            config=config, folder=folder, repository=repository, home=home, terminal=terminal,
-            actor=actor,
+            config=config, folder=folder, repository=repository, home=Home.find(repository),
+            terminal=terminal, actor=actor, own_rules=changes,
         )  # fmt: skip
 
     def value(self, raw: str, key: str) -> str:
@@ -119,14 +128,59 @@ class Context:
         return Ledger(store, lambda state, chain: page(name, state, chain))
 
     def registry(self) -> Registry:
-        """Return the registry: the configured MLflow server, or the embedded SQLite store."""
+        """Return the registry: the repository's releases, an MLflow server, or the embedded store.
+
+        Raises:
+            ConfigError: the embedded store, on a machine that dies with the job.
+            OutsideError: releases, and no token or no repository on GitHub.
+        """
+        if self.config.registry.store == "github-releases":
+            return self._releases()
         from tidegate.adapters.registry.mlflow import MlflowRegistry
 
         if self.config.registry.uri:
             return MlflowRegistry(self.value(self.config.registry.uri, "registry.uri"))
+        if (runner := Runner.find()) is not None and runner.hosted:
+            raise ConfigError(
+                "the embedded registry would die with this job, and every version with it",
+                remedy="Write `registry: {store: github-releases}` into mlops.yaml, which needs "
+                "nothing else, or `registry: {uri: ...}` with the address of your MLflow server.",
+            )
         folder = self.home.registry
         folder.mkdir(parents=True, exist_ok=True)
         return MlflowRegistry(f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder / "artifacts")
+
+    def _releases(self) -> Registry:
+        from tidegate.adapters.host.api import Api
+        from tidegate.adapters.registry.releases import ReleasesRegistry, site_of
+        from tidegate.detect import origin
+
+        runner = Runner.find()
+        api = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
+        names = ("TIDEGATE_GITHUB_TOKEN",) if runner else _TOKENS
+        token = next((value for name in names if (value := os.environ.get(name))), None)
+        if token is None:
+            raise OutsideError(
+                "registry.store is github-releases, and there is no token for GitHub",
+                remedy=f"Set {names[0]} to a token that may write the repository's contents"
+                + ("." if runner else ": `export GH_TOKEN=$(gh auth token)`."),
+            )
+        if runner is not None:
+            return ReleasesRegistry(Api(api, token), runner.repository)
+        found = origin(self.repository)
+        if found is None or found.host != site_of(api):
+            raise OutsideError(
+                f"registry.store is github-releases, and `origin` is not at {site_of(api)}",
+                remedy="Push the repository there and set its remote `origin`, or name your "
+                "GitHub Enterprise Server in GITHUB_API_URL (https://HOST/api/v3).",
+            )
+        return ReleasesRegistry(Api(api, token), found.slug)
+
+    def trust(self, state: State) -> Trust:
+        """Return which versions may serve, as mlops.yaml asks and the ledger proves."""
+        from tidegate.signing import Trust
+
+        return Trust(public_key=self.config.registry.public_key, signatures=state.signatures)
 
     def target(self) -> LocalTarget:
         """Return the endpoint."""
@@ -165,11 +219,14 @@ class Context:
             task=self.config.model.task,
             labels=self.labels,
             serve=self.config.predict.serve,
+            public_key=self.config.registry.public_key,
             tell=self.terminal.progress,
         )
 
 
 def _user(repository: Path) -> str:
+    if (runner := Runner.find()) is not None:
+        return runner.actor
     try:
         return text(repository, "config", "user.name")
     except (GitError, OutsideError):

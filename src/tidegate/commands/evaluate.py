@@ -1,51 +1,39 @@
 """``tidegate evaluate``: candidate, champion and anchor answer the same holdout rows.
 
 Each model runs in a process of its own and sees the rows without the truth; the truth is joined
-by id afterwards, here.
+by id afterwards, here. On GitHub the same three parts run as jobs of their own: ``prepare``, ``score``
+and ``decide``.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tidegate import bundles, run_record
+from tidegate.cases import INPUT, Scored, read_scored
 from tidegate.commands.context import Context, add_config, add_json
-from tidegate.digests import file_digest
+from tidegate.commands.prepare import LATENCY, build, holdout, megabytes, references
 from tidegate.errors import ConfigError, Exit, NotJudgedError
 from tidegate.home import MEASUREMENTS, MODEL, PREDICTIONS
-from tidegate.process import started
-from tidegate.tables import read_table
+from tidegate.scoring import score
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping
 
-    import numpy.typing as npt
-
-    from tidegate.core.model import VersionRef
-    from tidegate.core.state import State
+    from tidegate.cases import Case
     from tidegate.terminal import Terminal
 
 SUMMARY = "let candidate and champion answer the same holdout rows, each in its own process"
 
-_CONTRACT = (
-    "Write every id of TIDEGATE_INPUT exactly once to the Parquet file TIDEGATE_OUTPUT, with the "
-    "columns id and prediction."
-)
 _TAKEN = ("id", "y_true", "candidate", "champion", "anchor")
-_LATENCY = "latency_p95_ms"
 _SIZE = "model_size_mb"
 
 
@@ -85,30 +73,52 @@ def evaluate(context: Context) -> Evaluation:
             than the training rows.
     """
     bundle = context.bundle
-    record = run_record.read(bundle)
-    state = context.ledger().read().state
+    run_record.read(bundle)
     (bundle / MEASUREMENTS).unlink(missing_ok=True)  # it says whose predictions stand beside it
-    rows = _holdout(context)
-    references = compared_with(state)
-    models = {"candidate": bundle / MODEL, **_registered(context, references)}
-    hidden = [c for c in (context.config.data.target,) if c and c in rows.column_names]
-    inputs = rows.drop_columns(hidden)
-    with tempfile.TemporaryDirectory(prefix="tidegate-score-") as folder:
-        answers, latency = _score_all(context, inputs, models, Path(folder))
-        used = _columns_used(Path(folder) / "candidate.columns.json", inputs)
-    _write_predictions(context, rows, answers)
-    bundles.save_parity(bundle, inputs.select(used), answers["candidate"])
-    measurements: dict[str, dict[str, Any]] = {
-        _SIZE: {role: _megabytes(path) for role, path in models.items()}
+    state = context.ledger().read().state
+    with tempfile.TemporaryDirectory(prefix="tidegate-case-") as temporary:
+        folder = Path(temporary)
+        found = references(context, state)
+        case, _ = build(context, state, found, folder / "case")
+        models = {"candidate": bundle / MODEL} | {r: of / MODEL for r, of in found.items()}
+        for role in models:
+            context.terminal.progress(f"score the holdout: {role}")
+        score(case, folder / "case", models, folder / "scores", context.folder)
+        return collect(context, case, folder / "case", folder / "scores")
+
+
+def collect(context: Context, case: Case, rows: Path, scores: Path) -> Evaluation:
+    """Join the answers in ``scores/<role>`` with the truth; leave the table in the bundle.
+
+    Raises:
+        NotJudgedError: answers are missing, or of other models or rows than the case is about.
+    """
+    bundle = context.bundle
+    record = run_record.read(bundle)
+    table = holdout(context)
+    digests = {"candidate": record.model_digest} | {
+        role: reference.digest for role, reference in case.references.items()
     }
-    if latency:
-        measurements[_LATENCY] = dict(latency)
+    scored = {
+        role: read_scored(scores / role, role, digest, case, table.num_rows)
+        for role, digest in digests.items()
+    }
+    _write_predictions(context, table, scored)
+    _keep_parity(bundle, rows / INPUT, scored["candidate"])
+    sizes = {"candidate": megabytes(bundle / MODEL)} | {
+        role: reference.size_mb for role, reference in case.references.items()
+    }
+    measurements: dict[str, dict[str, Any]] = {_SIZE: sizes}
+    if case.timed:
+        measurements[LATENCY] = {
+            role: list(of.latency_ms) for role, of in scored.items() if of.latency_ms
+        }
     done = Evaluation(
         candidate=record.model_digest,
-        champion=state.champion.digest if state.champion else None,
-        champion_version=state.champion.version if state.champion else None,
-        anchor=references["anchor"].digest if "anchor" in references else None,
-        holdout=file_digest(context.path(context.config.data.holdout, "data.holdout")),
+        champion=case.champion.digest if case.champion else None,
+        champion_version=case.champion.version if case.champion else None,
+        anchor=case.anchor.digest if case.anchor else None,
+        holdout=case.holdout,
         measurements=measurements,
     )
     (bundle / MEASUREMENTS).write_text(json.dumps(asdict(done), indent=2) + "\n")
@@ -129,155 +139,20 @@ def read_evaluation(bundle: Path) -> Evaluation:
         ) from None
 
 
-def _holdout(context: Context) -> pa.Table:
-    """Return the holdout rows, checked: ids, truth, and not older than the training rows."""
-    data = context.config.data
-    path = context.path(data.holdout, "data.holdout")
-    rows = read_table(path)
-    for key, column in (("id", data.id), ("target", data.target), ("time", data.time)):
-        if column is not None and column not in rows.column_names:
-            raise ConfigError(f"{path}: no column {column!r} (data.{key} in mlops.yaml)")
-    ids = rows[data.id]
-    if rows.num_rows == 0:
-        raise NotJudgedError(f"{path}: no rows")
-    if ids.null_count or pc.count_distinct(ids).as_py() != rows.num_rows:
-        raise NotJudgedError(f"{path}: the ids in {data.id!r} are not unique, or some are missing")
-    if data.time is not None:
-        _check_time(context, rows, data.time)
-    return rows
+def _keep_parity(bundle: Path, rows: Path, candidate: Scored) -> None:
+    """Keep a sample of the rows, with the columns that the model said it reads (or all of them)."""
+    inputs = pq.ParquetFile(rows).read()
+    named = candidate.columns or inputs.column_names
+    used = [name for name in named if name in inputs.column_names]
+    bundles.save_parity(bundle, inputs.select(used), candidate.answers)
 
 
-def _check_time(context: Context, rows: pa.Table, column: str) -> None:
-    train = read_table(context.path(context.config.data.train, "data.train"), [column])
-    newest, oldest = pc.max(train[column]), pc.min(rows[column])
-    if newest.type != oldest.type:
-        raise NotJudgedError(
-            f"{column} is {newest.type} in the training rows and {oldest.type} in the holdout",
-            remedy="Write both with the same type: their order cannot be checked.",
-        )
-    if newest.as_py() is None or oldest.as_py() is None or oldest.as_py() < newest.as_py():
-        raise NotJudgedError(
-            f"the holdout begins at {oldest} and the training rows end at {newest}",
-            remedy=f"No holdout row may be older than a training row ({column}): "
-            "such a comparison flatters whoever saw the future.",
-        )
-
-
-def compared_with(state: State) -> dict[str, VersionRef]:
-    """Return champion and anchor; an anchor that is the champion is not scored twice."""
-    roles = {"champion": state.champion, "anchor": state.anchor}
-    if state.anchor == state.champion:
-        roles.pop("anchor")
-    return {role: model for role, model in roles.items() if model is not None}
-
-
-def _registered(context: Context, versions: Mapping[str, VersionRef]) -> dict[str, Path]:
-    """Fetch the versions' bundles."""
-    if not versions:
-        return {}
-    registry, name = context.registry(), context.config.model.name
-    return {
-        role: bundles.fetch(context.home, registry, name, model) / MODEL
-        for role, model in versions.items()
-    }
-
-
-def _score_all(
-    context: Context, inputs: pa.Table, models: Mapping[str, Path], folder: Path
-) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, list[float]]]:
-    """Score all models side by side, or one by one when their latency is measured."""
-    pq.write_table(inputs, folder / "input.parquet")
-    timed = any(rule.metric == _LATENCY for rule in context.config.gate.rules)
-    for role in models:
-        context.terminal.progress(f"score {inputs.num_rows} rows: {role}")
-    ids = inputs[context.config.data.id]
-    answers: dict[str, npt.NDArray[np.float64]] = {}
-    for group in [[role] for role in models] if timed else [list(models)]:
-        with ExitStack() as stack:  # one failure, or an interrupt, ends them all
-            waiting = {
-                role: stack.enter_context(
-                    _started(context, role, models[role], folder, timed=timed)
-                )
-                for role in group
-            }
-            for role, finish in waiting.items():
-                finish()
-                answers[role] = _joined(role, folder / f"{role}.parquet", ids)
-    latency = {
-        role: json.loads(path.read_text())
-        for role in models
-        if (path := folder / f"{role}.latency.json").exists()
-    }
-    return answers, latency
-
-
-def _columns_used(reported: Path, inputs: pa.Table) -> list[str]:
-    """Return the columns that the model said it reads; all of them when it did not say."""
-    named = json.loads(reported.read_text()) if reported.exists() else None
-    return [name for name in named or inputs.column_names if name in inputs.column_names]
-
-
-def _started(
-    context: Context, role: str, model: Path, folder: Path, *, timed: bool
-) -> AbstractContextManager[Callable[[], float]]:
-    """Start one model's scoring, in a process of its own."""
-    config = context.config
-    env = {
-        "TIDEGATE_MODEL_DIR": str(model),
-        "TIDEGATE_INPUT": str(folder / "input.parquet"),
-        "TIDEGATE_OUTPUT": str(folder / f"{role}.parquet"),
-        "TIDEGATE_ID": config.data.id,
-        "TIDEGATE_TASK": config.model.task,
-    }
-    what, timeout = f"predicting with the {role}", config.predict.timeout
-    if config.predict.run:
-        return started(
-            config.predict.run, what=what, folder=context.folder, env=env, timeout=timeout
-        )
-    env["TIDEGATE_COLUMNS"] = str(folder / f"{role}.columns.json")
-    if timed:
-        env["TIDEGATE_LATENCY"] = str(folder / f"{role}.latency.json")
-    return started(
-        [sys.executable, "-m", "tidegate.score"],
-        what=what, folder=Path.cwd(), env=env, timeout=timeout, log=folder / f"{role}.log",
-    )  # fmt: skip
-
-
-def _joined(role: str, output: Path, ids: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Return the predictions in the order of ``ids``; every id exactly once, or an error."""
-    if not output.exists():
-        raise NotJudgedError(f"the {role} wrote no predictions", remedy=_CONTRACT)
-    try:
-        table = read_table(output, ["id", "prediction"])
-    except ConfigError as error:
-        raise NotJudgedError(f"the {role}'s predictions: {error}", remedy=_CONTRACT) from None
-    try:
-        answered = table["id"].cast(ids.type).combine_chunks()
-        values = table["prediction"].cast(pa.float64()).to_numpy()
-    except pa.ArrowException as error:
-        raise NotJudgedError(
-            f"the {role}'s predictions are not numbers, or its ids not like those it was given: "
-            f"{error}",
-            remedy=_CONTRACT,
-        ) from None
-    position = pc.index_in(ids.combine_chunks(), value_set=answered)
-    if table.num_rows != len(ids) or position.null_count:
-        missing = position.null_count
-        raise NotJudgedError(
-            f"the {role} answered {table.num_rows} rows for {len(ids)} ids, {missing} of them missing",
-            remedy=_CONTRACT,
-        )
-    return np.asarray(values[position.to_numpy()], dtype=np.float64)
-
-
-def _write_predictions(
-    context: Context, rows: pa.Table, answers: Mapping[str, npt.NDArray[np.float64]]
-) -> None:
+def _write_predictions(context: Context, rows: pa.Table, scored: Mapping[str, Scored]) -> None:
     data = context.config.data
     columns: dict[str, pa.ChunkedArray | pa.Array] = {"id": rows[data.id]}
     if data.target is not None:
         columns["y_true"] = rows[data.target]
-    columns |= {role: pa.array(values) for role, values in answers.items()}
+    columns |= {role: pa.array(of.answers) for role, of in scored.items()}
     for rule in context.config.gate.slices:
         for name in rule.by:
             if name not in rows.column_names:
@@ -289,7 +164,3 @@ def _write_predictions(
                 )
             columns[name] = rows[name]
     pq.write_table(pa.table(columns), context.bundle / PREDICTIONS)
-
-
-def _megabytes(folder: Path) -> float:
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6

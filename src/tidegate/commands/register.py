@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from tidegate import run_record
+from tidegate import bundles, run_record
 from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.recording import record
 from tidegate.core.events import Registered
 from tidegate.core.model import Outcome, VersionRef
 from tidegate.digests import folder_digest
-from tidegate.errors import Exit, RefusedError
+from tidegate.errors import ConfigError, Exit, RefusedError
 from tidegate.home import MODEL
 from tidegate.ports import Registration
+from tidegate.signing import TAG, Trust, sign, signing_key, statement
 
 if TYPE_CHECKING:
     import argparse
 
-    from tidegate.book import Book
+    from tidegate.book import Book, Ledger
     from tidegate.core.state import State
+    from tidegate.ports import Registry
     from tidegate.run_record import RunRecord
     from tidegate.terminal import Terminal
 
@@ -30,12 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     add_config(parser)
     add_json(parser)
+    parser.add_argument(
+        "--sign", metavar="VERSION",
+        help="sign a version registered before registry.public_key was set (with its private key)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     """Register the candidate of the checked-out commit."""
     context = Context.of(args, terminal)
-    model = register(context)
+    model = sign_known(context, args.sign) if args.sign else register(context)
     terminal.emit(asdict(model))
     terminal.say(f"{context.config.model.name} version {model.version} ({model.digest[:12]})")
     return Exit.OK
@@ -53,24 +60,62 @@ def register(context: Context) -> VersionRef:
     ledger = context.ledger()
     state = ledger.read().state
     _check_accepted(state, trained)
+    public = context.config.registry.public_key
+    private = signing_key(public, os.environ) if public else None
     if folder_digest(bundle / MODEL) != trained.model_digest:
         raise RefusedError(f"{bundle / MODEL} was changed after it was judged")
-    for known in state.versions:
-        if known.digest == trained.model_digest:
-            return known
-    context.terminal.progress("register the model")
-    version = context.registry().register(_registration(context, trained))
-    model = VersionRef(
-        version=version,
-        digest=trained.model_digest,
-        recipe=trained.recipe,
-        commit=trained.commit,
-    )
+    trust, name = context.trust(state), context.config.model.name
+    model = next((v for v in state.versions if v.digest == trained.model_digest), None)
+    if model is not None and trust.holds(name, model):
+        return model
+    registry = context.registry()
+    if model is None:
+        context.terminal.progress("register the model")
+        model = VersionRef(
+            version=registry.register(_registration(context, trained)),
+            digest=trained.model_digest,
+            recipe=trained.recipe,
+            commit=trained.commit,
+        )
+    _note(ledger, registry, name, model, private)
+    return model
+
+
+def _note(
+    ledger: Ledger, registry: Registry, name: str, model: VersionRef, private: str | None
+) -> None:
+    """Write a version, with its signature where there is a key, into registry and ledger."""
+    signature = sign(statement(name, model), private) if private else ""
+    if signature:
+        registry.annotate(name, model.version, {TAG: signature})
 
     def registered(book: Book) -> Registered | None:
-        return None if model in book.state.versions else Registered(model=model)
+        signed = not signature or signature in book.state.signatures.get(model, ())
+        if model in book.state.versions and signed:
+            return None
+        return Registered(model=model, signature=signature)
 
     record(ledger, registered, actor="tidegate")
+
+
+def sign_known(context: Context, version: str) -> VersionRef:
+    """Sign a version that was registered before there was a key, after verifying its bytes.
+
+    Raises:
+        ConfigError: no such version, no ``registry.public_key``, or not its private key.
+        OutsideError: its bytes are not those that the ledger knows.
+    """
+    public = context.config.registry.public_key
+    if public is None:
+        raise ConfigError("nothing to sign for: mlops.yaml has no registry.public_key")
+    private = signing_key(public, os.environ)
+    ledger, name, registry = context.ledger(), context.config.model.name, context.registry()
+    known = {model.version: model for model in ledger.read().state.versions}
+    if version not in known:
+        raise ConfigError(f"no registered version {version}; known: {', '.join(known) or 'none'}")
+    model = known[version]
+    bundles.fetch(context.home, registry, name, model, Trust(public_key=None))  # verifies its bytes
+    _note(ledger, registry, name, model, private)
     return model
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.recording import record
 from tidegate.core.events import Mode, Phase, Requested
-from tidegate.core.losses import judge
 from tidegate.core.model import Outcome
 from tidegate.errors import ConfigError, Exit, RefusedError
-from tidegate.home import PREDICTIONS
 from tidegate.perform import Pass, run_pass
 from tidegate.render.status import line, summary
-from tidegate.tables import read_table
 
 if TYPE_CHECKING:
     import argparse
@@ -162,26 +158,10 @@ def _requested(
         judged_against=judged_against,
         policy=context.config.release.policy,
         task=context.config.model.task,
-        loss_center=_loss_center(context),
+        loss_center=verdict.loss_center if verdict else None,
         reason=reason or ("first_release" if first else ""),
         retry=retry,
     )
-
-
-def _loss_center(context: Context) -> float | None:
-    """Return the champion's mean loss on the holdout, divided by its bound; None if unknown."""
-    path = context.bundle / PREDICTIONS
-    if not path.exists():
-        return None
-    table = read_table(path)
-    if not {"y_true", "champion"} <= set(table.column_names):
-        return None
-    task, guards = context.config.model.task, context.config.release.canary.guards
-    clip = next((guard.clip for guard in guards if guard.clip is not None), None)
-    pairs = zip(table["champion"].to_pylist(), table["y_true"].to_pylist(), strict=True)
-    losses = [judge(task, float(p), float(y), clip=clip).loss for p, y in pairs]
-    known = [loss for loss in losses if loss is not None]
-    return fmean(known) if known else None
 
 
 def follow(context: Context, name: str, *, through_probation: bool = False) -> Exit:

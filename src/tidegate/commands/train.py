@@ -7,6 +7,7 @@ import platform
 import shutil
 import tempfile
 import time
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from tidegate.run_record import RunRecord
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from tidegate.adapters.tracking.mlflow import Logged
     from tidegate.terminal import Terminal
@@ -32,12 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     add_config(parser)
     add_json(parser)
+    parser.add_argument(
+        "--hide-holdout", action="store_true",
+        help="take the holdout out of the work tree while the user's code runs",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     """Train the checked-out commit."""
     context = Context.of(args, terminal)
-    record = train(context)
+    record = train(context, hide_holdout=args.hide_holdout)
+    terminal.outputs(bundle=str(context.bundle), model=record.model_digest)
     terminal.emit({"bundle": str(context.bundle), "model": record.model_digest,
                    "seconds": round(record.duration, 1), "metrics": dict(record.metrics)})  # fmt: skip
     terminal.say(
@@ -47,21 +54,20 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     return Exit.OK
 
 
-def train(context: Context) -> RunRecord:
+def train(context: Context, *, hide_holdout: bool = False) -> RunRecord:
     """Run checks and training; leave a bundle, or nothing.
+
+    With ``hide_holdout`` the user's code runs without the holdout in the work tree: an honest script
+    cannot peek by mistake. (Against a dishonest one only the scoring in other jobs helps.)
 
     Raises:
         NotJudgedError: a check or the training failed, or left no single model.
     """
-    config = context.config
-    for check in config.checks:
-        context.terminal.progress(f"check: {check.run}")
-        run_command(check.run, what="a check", folder=context.folder, env={}, timeout=check.timeout)
     work = context.bundle.with_name(f"{context.bundle.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        record = _train_in(context, work)
+        record = _train_in(context, work, hide_holdout=hide_holdout)
         shutil.rmtree(context.bundle, ignore_errors=True)
         (work / "bundle").rename(context.bundle)
     finally:
@@ -69,7 +75,7 @@ def train(context: Context) -> RunRecord:
     return record
 
 
-def _train_in(context: Context, work: Path) -> RunRecord:
+def _train_in(context: Context, work: Path, *, hide_holdout: bool) -> RunRecord:
     from tidegate.adapters.tracking.mlflow import open_run, read_run
 
     config, started = context.config, time.time()
@@ -86,11 +92,17 @@ def _train_in(context: Context, work: Path) -> RunRecord:
         "TIDEGATE_MODEL_DIR": str(folder),
         "TIDEGATE_TRAIN": str(train_data),
     }
-    context.terminal.progress(f"train: {config.train.run}")
-    duration = run_command(
-        config.train.run, what="training", folder=context.folder, env=env,
-        timeout=config.train.timeout,
-    )  # fmt: skip
+    with _out_of_sight(holdout, work, context) if hide_holdout else nullcontext():
+        for check in config.checks:
+            context.terminal.progress(f"check: {check.run}")
+            run_command(
+                check.run, what="a check", folder=context.folder, env={}, timeout=check.timeout
+            )
+        context.terminal.progress(f"train: {config.train.run}")
+        duration = run_command(
+            config.train.run, what="training", folder=context.folder, env=env,
+            timeout=config.train.timeout,
+        )  # fmt: skip
     if file_digest(holdout) != holdout_digest:
         raise NotJudgedError(
             f"training changed the holdout rows in {holdout}",
@@ -120,6 +132,18 @@ def _train_in(context: Context, work: Path) -> RunRecord:
     return record
 
 
+@contextmanager
+def _out_of_sight(holdout: Path, work: Path, context: Context) -> Iterator[None]:
+    context.terminal.progress(f"{holdout.name} is not there while your code runs: it judges it")
+    aside = work / "holdout"
+    shutil.move(holdout, aside)
+    try:
+        yield
+    finally:
+        holdout.unlink(missing_ok=True)
+        shutil.move(aside, holdout)
+
+
 def recipe_of(context: Context) -> str:
     """Return the digest of what the checked-out commit would train."""
     data = context.config.data
@@ -127,7 +151,8 @@ def recipe_of(context: Context) -> str:
         file_digest(context.path(data.train, "data.train")),
         file_digest(context.path(data.holdout, "data.holdout")),
     ]
-    return recipe_digest(context.repository, context.folder, context.config.digest, digests)
+    paths = context.config.train.paths
+    return recipe_digest(context.repository, context.folder, context.config.digest, digests, paths)
 
 
 def _only_model(folder: Path, logged: Logged) -> Path:

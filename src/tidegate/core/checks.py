@@ -104,6 +104,17 @@ def meaningless(
         yield from _slice_column(table, name)
 
 
+def champion_out_of_reach(n: int) -> Finding:
+    """Return the finding that keeps a verdict without its champion from passing."""
+    return check(
+        Cause.CHAMPION_OUT_OF_REACH,
+        n,
+        column="champion",
+        outcome=Outcome.INCONCLUSIVE,
+        decides=True,
+    )
+
+
 def _slice_column(table: Predictions, name: str) -> Iterator[Finding]:
     if name not in table.slices:
         yield check(Cause.MISSING_COLUMN, table.n, column=name)

@@ -37,10 +37,15 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Train:
-    """The user's training command; ``timeout`` in seconds."""
+    """The user's training command; ``timeout`` in seconds.
+
+    ``paths`` are globs, from the repository's top, of files outside the folder of ``mlops.yaml`` that
+    the model is made of, too.
+    """
 
     run: str
     timeout: float = 7200.0
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,9 +98,11 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Registry:
-    """An MLflow tracking URI; None is the embedded SQLite store in the state directory."""
+    """Where versions and their bytes live; without ``uri`` and ``store`` in an embedded SQLite file."""
 
-    uri: str | None = None
+    uri: str | None = None  # an MLflow tracking URI
+    store: str | None = None  # "github-releases"
+    public_key: str | None = None  # base64: only what this key signed may serve
 
 
 class GuardMetric(StrEnum):

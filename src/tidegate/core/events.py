@@ -52,6 +52,19 @@ class Judged:
     recipe: str
     commit: str
     better: bool = False  # shown better than the anchor on every compared headline rule
+    loss_center: float | None = None  # the champion's mean holdout loss, divided by its bound
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looked:
+    """A verdict on a pull request was published: advice, that cost the holdout a look."""
+
+    outcome: str
+    candidate: str
+    holdout: str
+    rules: str
+    commit: str
+    pull: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +77,10 @@ class Overridden:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Registered:
-    """The registry has the version."""
+    """The registry has the version, or a known one was signed."""
 
     model: VersionRef
+    signature: str = ""  # base64, of name, version and digest; empty: not signed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,6 +212,7 @@ class Anchored:
 
 Payload: TypeAlias = (
     Judged
+    | Looked
     | Overridden
     | Registered
     | Requested
@@ -218,6 +233,7 @@ Payload: TypeAlias = (
 
 _TYPES: dict[str, type[Payload]] = {
     "judged": Judged,
+    "looked": Looked,
     "overridden": Overridden,
     "registered": Registered,
     "requested": Requested,

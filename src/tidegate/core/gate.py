@@ -81,6 +81,7 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
     champion_measurements: Mapping[str, Measurement] = _EMPTY,
     digests: Digests | None = None,
     first_release: bool = False,
+    champion_out_of_reach: bool = False,
     holdout_uses: int | None = None,
 ) -> Verdict:
     """Judge a candidate by its predictions.
@@ -94,6 +95,8 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
         champion_measurements: the same of the champion, shown beside; they decide nothing.
         digests: what the verdict is about. Equal candidate and champion digests are an error.
         first_release: nothing serves yet; the table then has no champion.
+        champion_out_of_reach: a champion serves, but cannot be had here (a fork's pull request):
+            absolute rules only, and never a pass.
         holdout_uses: how many decisions this holdout has served, passed through.
 
     Returns:
@@ -117,7 +120,10 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
     _check_rules(gate, task)
     findings = checks.unusable(table, task)
     if not findings:
-        findings += checks.meaningless(table, gate, task, digests, first_release=first_release)
+        alone = first_release or champion_out_of_reach
+        findings += checks.meaningless(table, gate, task, digests, first_release=alone)
+        if champion_out_of_reach:
+            findings.append(checks.champion_out_of_reach(table.n))
         findings += _of_predictions(case)
     for rule in gate.rules:
         if is_system(rule.metric):

@@ -87,6 +87,7 @@ class Cause(StrEnum):
     ONE_CLASS = "one_class"
     MISSING_COLUMN = "missing_column"  # a slice rule names a column that the table has not
     NO_MARGIN = "no_margin"  # absolute limits only: nothing compares with the champion
+    CHAMPION_OUT_OF_REACH = "champion_out_of_reach"  # it serves, but cannot be had here
     NO_CHAMPION = "no_champion"  # margin rule on a first release: nothing to compare with
     NO_ANCHOR = "no_anchor"  # creep not checked
     SAME_MODEL = "same_model"  # candidate and champion are one object

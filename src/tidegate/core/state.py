@@ -14,6 +14,7 @@ from tidegate.core.events import (
     Heartbeat,
     Held,
     Judged,
+    Looked,
     Mode,
     Ordered,
     Overridden,
@@ -106,6 +107,7 @@ class State:
     past: tuple[Rollout, ...] = ()
     tenures: tuple[Tenure, ...] = ()
     versions: tuple[VersionRef, ...] = ()
+    signatures: Mapping[VersionRef, frozenset[str]] = field(default_factory=dict)
     quarantined: frozenset[str] = frozenset()  # digests of bytes and of recipes
     overridden: frozenset[str] = frozenset()
     verdicts: Mapping[str, Judged] = field(default_factory=dict)  # candidate digest -> newest
@@ -145,10 +147,12 @@ def _apply(state: State, event: Event) -> State:  # noqa: C901, PLR0911, PLR0912
     match event.payload:
         case Judged() as judged:
             return _judged(state, judged)
+        case Looked() as look:
+            return replace(state, looks=_seen(state, look))
         case Overridden(candidate=digest):
             return replace(state, overridden=state.overridden | {digest})
-        case Registered(model=model):
-            return replace(state, versions=(*state.versions, model))
+        case Registered() as registered:
+            return _registered(state, registered)
         case Requested() as request:
             return _requested(state, request, event)
         case Deployed():
@@ -182,14 +186,25 @@ def _apply(state: State, event: Event) -> State:  # noqa: C901, PLR0911, PLR0912
             return replace(state, anchor=model)
 
 
+def _registered(state: State, registered: Registered) -> State:
+    """Note a version; registered again, it may have got (another) signature."""
+    model, signed = registered.model, state.signatures
+    if registered.signature:
+        given = signed.get(model, frozenset()) | {registered.signature}
+        signed = {**signed, model: given}
+    known = state.versions if model in state.versions else (*state.versions, model)
+    return replace(state, versions=known, signatures=signed)
+
+
 def _judged(state: State, judged: Judged) -> State:
-    decision = f"{judged.candidate}/{judged.rules}"
-    seen = state.looks.get(judged.holdout, frozenset())
-    return replace(
-        state,
-        verdicts={**state.verdicts, judged.candidate: judged},
-        looks={**state.looks, judged.holdout: seen | {decision}},
-    )
+    verdicts = {**state.verdicts, judged.candidate: judged}
+    return replace(state, verdicts=verdicts, looks=_seen(state, judged))
+
+
+def _seen(state: State, look: Judged | Looked) -> dict[str, frozenset[str]]:
+    """Count a decision that a holdout has served; the same decision again costs nothing."""
+    seen = state.looks.get(look.holdout, frozenset())
+    return {**state.looks, look.holdout: seen | {f"{look.candidate}/{look.rules}"}}
 
 
 def _requested(state: State, request: Requested, event: Event) -> State:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.endpoint import launch
 from tidegate.errors import OutsideError
+from tidegate.runner import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,9 @@ def start(
     done = subprocess.run(
         [sys.executable, "-I", "-S", launch.__file__, *arguments],
         cwd=stopped.parent,
-        env={**os.environ, **(environment or {})},
+        # No credentials: models run there. And without RUNNER_TRACKING_ID, by which a GitHub runner
+        # ends what its job left running.
+        env={**without_credentials(os.environ), **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

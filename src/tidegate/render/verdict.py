@@ -109,6 +109,7 @@ def _data_reason(finding: Finding, quote: Callable[[str], str]) -> str:
         Cause.OUT_OF_RANGE: f"column {column}: {n} rows are outside {allowed}",
         Cause.CONSTANT: f"column {column}: all {n} predictions are the same, so they rank nothing",
         Cause.ONE_CLASS: f"column {column}: all {n} rows are of one class",
+        Cause.CHAMPION_OUT_OF_REACH: "the champion is out of reach here, so only absolute rules were judged",
         Cause.NO_CHAMPION: "the table has no champion column, but this is not a first release",
         Cause.SAME_MODEL: "candidate and champion are the same model; there is nothing to compare",
         Cause.NO_ANCHOR: "no anchor column: creep over many releases is not checked",

@@ -1,0 +1,232 @@
+"""``tidegate prepare``: what the other jobs need to train and score, and whether they have to."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tidegate import bundles
+from tidegate.cases import INPUT, Case, Reference, save_case
+from tidegate.commands.context import Context, add_config, add_json
+from tidegate.commands.serving import serving
+from tidegate.commands.train import recipe_of
+from tidegate.core.events import Phase
+from tidegate.digests import file_digest
+from tidegate.errors import ConfigError, Exit, NotJudgedError, RefusedError, TidegateError
+from tidegate.git import text
+from tidegate.home import MODEL
+from tidegate.tables import read_table
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+    from tidegate.core.model import VersionRef
+    from tidegate.core.state import State
+    from tidegate.terminal import Terminal
+
+SUMMARY = "what the jobs that train and score need: rows without the truth, champion and anchor"
+
+LATENCY = "latency_p95_ms"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    add_config(parser)
+    add_json(parser)
+    parser.add_argument(
+        "--into", type=Path, required=True, metavar="DIR",
+        help="gets case/ (case.json, input.parquet), champion/ and anchor/ (model folders)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--base", metavar="COMMIT", help="judge by this commit's rules (a pull request's base)"
+    )
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
+    """Write the case and the models it is about."""
+    context = Context.of(args, terminal, base=args.base)
+    state = context.ledger().read().state
+    if reason := settled(context, state, pull_request=args.base is not None):
+        terminal.outputs(work="none", reason=reason)
+        terminal.emit({"work": "none", "reason": reason})
+        terminal.say(f"nothing to do: {reason}")
+        return Exit.OK
+    into: Path = args.into
+    found = within_reach(context, state) if args.base else references(context, state)
+    case, digest = build(context, state, found, into / "case", base=args.base)
+    for role, bundle in found.items():
+        (into / role).parent.mkdir(parents=True, exist_ok=True)
+        _copied(bundle / MODEL, into / role)
+    terminal.outputs(
+        work="train",
+        case=digest,
+        champion=case.champion.digest if case.champion else "",
+        anchor=case.anchor.digest if case.anchor else "",
+        code="true" if case.predict else "false",
+    )
+    terminal.emit({"work": "train", "case": asdict(case)})
+    against = f"version {case.champion.version}" if case.champion else "nothing"
+    terminal.say(f"{case.model}: to be compared with {against}")
+    return Exit.OK
+
+
+def settled(context: Context, state: State, *, pull_request: bool) -> str:
+    """Return why the checked-out commit needs no training; empty when it does.
+
+    Raises:
+        RefusedError: on the default branch, a recipe that was taken back.
+    """
+    if pull_request:
+        return ""
+    rollouts = (*((state.rollout,) if state.rollout else ()), *reversed(state.past))
+    mine = next((r for r in rollouts if r.model.commit == context.head), None)
+    if recipe_of(context) in state.quarantined:
+        raise RefusedError(
+            "a model of this very recipe (code, configuration, data) was taken back",
+            remedy="Change something that matters. Only a person lifts a quarantine: "
+            "`tidegate release --retry VERSION --reason ...`.",
+        )
+    if mine is not None and mine.phase not in (Phase.WITHDRAWN, Phase.REFUSED):
+        return f"version {mine.model.version} of this commit is known: {mine.phase}"
+    return ""
+
+
+def build(
+    context: Context,
+    state: State,
+    found: Mapping[str, Path],
+    folder: Path,
+    *,
+    base: str | None = None,
+) -> tuple[Case, str]:
+    """Write the case of the checked-out commit into ``folder``; return it and its digest.
+
+    ``found`` holds the bundles of what it is compared with, by role; ``base``: whose rules judge.
+
+    Raises:
+        NotJudgedError: the holdout's ids are not unique, or it is older than the training rows.
+        ConfigError: a column is missing.
+    """
+    config = context.config
+    rows = holdout(context)
+    hidden = [c for c in (config.data.target,) if c and c in rows.column_names]
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows.drop_columns(hidden), folder / INPUT)
+    models = compared_with(state)
+    compared = {
+        role: Reference(
+            version=models[role].version,
+            digest=models[role].digest,
+            size_mb=megabytes(bundle / MODEL),
+        )
+        for role, bundle in found.items()
+    }
+    case = Case(
+        model=config.model.name,
+        task=config.model.task,
+        id=config.data.id,
+        folder=context.folder.relative_to(context.repository).as_posix(),
+        commit=context.head,
+        base=text(context.repository, "rev-parse", base) if base else None,
+        input=file_digest(folder / INPUT),
+        holdout=file_digest(context.path(config.data.holdout, "data.holdout")),
+        predict=config.predict.run,
+        timeout=config.predict.timeout,
+        timed=any(rule.metric == LATENCY for rule in config.gate.rules),
+        champion=compared.get("champion"),
+        anchor=compared.get("anchor"),
+    )
+    return case, save_case(folder, case)
+
+
+def compared_with(state: State) -> dict[str, VersionRef]:
+    """Return champion and anchor; an anchor that is the champion is not scored twice."""
+    roles = {"champion": state.champion, "anchor": state.anchor}
+    if state.anchor == state.champion:
+        roles.pop("anchor")
+    return {role: model for role, model in roles.items() if model is not None}
+
+
+def references(context: Context, state: State) -> dict[str, Path]:
+    """Return role -> bundle folder of what the candidate is compared with, fetched and verified."""
+    versions: Mapping[str, VersionRef] = compared_with(state)
+    if not versions:
+        return {}
+    registry, name = context.registry(), context.config.model.name
+    trust = context.trust(state)
+    return {
+        role: bundles.fetch(context.home, registry, name, model, trust)
+        for role, model in versions.items()
+    }
+
+
+def within_reach(context: Context, state: State) -> dict[str, Path]:
+    """Return the bundles that a pull request's job can have: it is given no credentials.
+
+    First what the default branch's runs left as an artifact, then the registry, if it answers anyone;
+    whichever it is, the bytes must be those that the ledger names. All of them, or none.
+    """
+    versions = compared_with(state)
+    if not versions:
+        return {}
+    try:
+        serving(context, versions)
+    except TidegateError as error:
+        context.terminal.progress(f"no artifact of what serves: {error}")
+    try:
+        return references(context, state)
+    except TidegateError as error:
+        context.terminal.progress(f"production's model is out of reach here: {error}")
+        return {}
+
+
+def holdout(context: Context) -> pa.Table:
+    """Return the holdout rows, checked: ids, truth, and not older than the training rows."""
+    data = context.config.data
+    path = context.path(data.holdout, "data.holdout")
+    rows = read_table(path)
+    for key, column in (("id", data.id), ("target", data.target), ("time", data.time)):
+        if column is not None and column not in rows.column_names:
+            raise ConfigError(f"{path}: no column {column!r} (data.{key} in mlops.yaml)")
+    ids = rows[data.id]
+    if rows.num_rows == 0:
+        raise NotJudgedError(f"{path}: no rows")
+    if ids.null_count or pc.count_distinct(ids).as_py() != rows.num_rows:
+        raise NotJudgedError(f"{path}: the ids in {data.id!r} are not unique, or some are missing")
+    if data.time is not None:
+        _check_time(context, rows, data.time)
+    return rows
+
+
+def _check_time(context: Context, rows: pa.Table, column: str) -> None:
+    train = read_table(context.path(context.config.data.train, "data.train"), [column])
+    newest, oldest = pc.max(train[column]), pc.min(rows[column])
+    if newest.type != oldest.type:
+        raise NotJudgedError(
+            f"{column} is {newest.type} in the training rows and {oldest.type} in the holdout",
+            remedy="Write both with the same type: their order cannot be checked.",
+        )
+    if newest.as_py() is None or oldest.as_py() is None or oldest.as_py() < newest.as_py():
+        raise NotJudgedError(
+            f"the holdout begins at {oldest} and the training rows end at {newest}",
+            remedy=f"No holdout row may be older than a training row ({column}): "
+            "such a comparison flatters whoever saw the future.",
+        )
+
+
+def megabytes(folder: Path) -> float:
+    """Return the size of a folder's files in megabytes (10**6 bytes)."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
+
+
+def _copied(model: Path, into: Path) -> None:
+    shutil.rmtree(into, ignore_errors=True)
+    shutil.copytree(model, into)
