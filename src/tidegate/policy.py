@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 ISSUER = "token.actions.githubusercontent.com"
 WORKFLOWS = {
-    Job.DECIDE: ("model.yml",),
-    Job.OPERATE: ("deliver.yml", "watch.yml", "command.yml"),
-}
+    Job.DECIDE: ("judge-model.yml",),
+    Job.OPERATE: ("watch-model.yml", "command.yml"),
+}  # the file that the job itself stands in: what `job_workflow_ref` names
 WHAT = {
     "account": "the AWS account's 12 digits",
     "region": "the AWS or Google Cloud region of the endpoint",

@@ -45,7 +45,17 @@ def look(setting: Setting, *texts: str) -> dict[str, Result]:
 def test_what_init_writes_is_in_order(setting: Setting) -> None:
     found = look(setting, GOOD, FORKS)
     assert {what: result.state for what, result in found.items()} == dict.fromkeys(
-        ["workflow", "permissions", "pins", "schedule", "branch", "runners", "secrets", "forks"],
+        [
+            "workflow",
+            "permissions",
+            "inputs",
+            "pins",
+            "schedule",
+            "branch",
+            "runners",
+            "secrets",
+            "forks",
+        ],
         State.OK,
     )
 
@@ -72,6 +82,9 @@ SPOILED: dict[str, tuple[str, str, str, State, str]] = {
         "permissions",
         State.WARNING,
         "check: grants more than is asked for: packages",
+    ),
+    "an input of nobody": (
+        "operate-runner: self-hosted", "operate-runer: self-hosted", "inputs", State.FAILED, "deliver: operate-runer",
     ),
     "a tag": ("@", "@v1 # ", "pins", State.FAILED, "deliver: @v1"),
     "no schedule": ('  schedule: [{cron: "23 * * * *"}]', "  issues:", "schedule", State.FAILED, "rollout"),

@@ -42,6 +42,17 @@ NEEDED: Mapping[str, Mapping[str, str]] = {
         "pull-requests": "write",
     },
 }
+_CLOUD = frozenset({"aws-role", "aws-region", "gcp-provider", "gcp-service-account"})
+_OPERATING_INPUTS = _CLOUD | {"runner", "operate-runner", "operate-environment", "workflow", "home"}
+_TRAINING_INPUTS = frozenset({"runner", "train-runner", "score-runner", "requirements", "ignore"})
+# What each may be given. GitHub refuses the run at its start for any other name.
+INPUTS: Mapping[str, frozenset[str]] = {
+    "check.yml": _TRAINING_INPUTS | {"allow-inconclusive"},
+    "deliver.yml": _TRAINING_INPUTS | _OPERATING_INPUTS | {"environment"},
+    "watch.yml": _OPERATING_INPUTS | {"model"},
+    "command.yml": _OPERATING_INPUTS | {"command", "model", "version", "reason"},
+    "publish.yml": frozenset({"runner"}),
+}
 SECRETS = frozenset({"registry-username", "registry-password", "registry-token", "signing-key"})
 _OPERATING = ("deliver.yml", "watch.yml", "command.yml")
 _RANK = {"none": 0, "read": 1, "write": 2}
@@ -80,6 +91,7 @@ def look(flows: Sequence[Flow], setting: Setting) -> Iterator[Result]:
     if not calls:
         return
     yield _permissions(calls)
+    yield _inputs(calls)
     yield _pins(calls)
     yield _schedule(flows)
     yield _branch(flows, setting)
@@ -123,6 +135,22 @@ def _permissions(calls: Sequence[Call]) -> Result:
     if much:
         return warning("permissions", "; ".join(much), "Take them away: nothing uses them.")
     return good("permissions", "each job grants what is asked for, and no more")
+
+
+def _inputs(calls: Sequence[Call]) -> Result:
+    strange = [
+        f"{call.where}: {name}"
+        for call in calls
+        if call.file in INPUTS
+        for name in sorted(set(call.inputs) - INPUTS[call.file])
+    ]
+    if strange:
+        return bad(
+            "inputs",
+            f"unknown: {', '.join(strange)}: the run would not start",
+            "docs/github.md lists the inputs of each workflow.",
+        )
+    return good("inputs", "each is known")
 
 
 def _pins(calls: Sequence[Call]) -> Result:
@@ -188,7 +216,9 @@ def _runners(calls: Sequence[Call], setting: Setting) -> Result:
     for call in calls:
         if call.file not in _OPERATING:
             continue
-        for name in dict.fromkeys(("runner", "operate-runner")):
+        # Of watch and command only the operating job needs what stays.
+        names = ("runner", "operate-runner") if call.file == "deliver.yml" else ("operate-runner",)
+        for name in names:
             labels = call.runner(name)
             dies = hosted(labels)
             if dies is None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PURPOSE = {
-    Job.DECIDE: "decide: writes the bytes of an accepted model, where the registry keeps them in a bucket",
+    Job.DECIDE: "decide: writes an accepted model's bytes to a bucket (not with github-releases)",
     Job.OPERATE: "operate: moves traffic, and takes a model back",
 }
 

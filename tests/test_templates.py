@@ -1,0 +1,185 @@
+"""What users copy: the templates, their metadata, and the one place that names the release."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tidegate import pin
+from tidegate.doctor.flow import flow
+from tidegate.doctor.workflow import INPUTS, NEEDED, SECRETS
+from tidegate.yaml12 import parse
+
+TOP = Path(__file__).parent.parent
+FOLDER = TOP / "workflow-templates"
+TEMPLATES = sorted(FOLDER.glob("*.yml"))
+RANK = {"none": 0, "read": 1, "write": 2}
+
+
+def ours(name: str) -> Any:
+    return parse((TOP / ".github" / "workflows" / name).read_text()).data
+
+
+# --- what GitHub's chooser needs ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_each_template_can_be_chosen(template: Path) -> None:
+    about = json.loads(template.with_suffix(".properties.json").read_text())
+    assert set(about) == {"name", "description", "iconName", "categories", "filePatterns"}
+    assert len(about["description"]) < 150
+    assert (FOLDER / f"{about['iconName']}.svg").exists()
+    assert all(re.compile(pattern) for pattern in about["filePatterns"])
+    assert any(re.search(pattern, "mlops.yaml") for pattern in about["filePatterns"])
+
+
+def test_the_icon_is_a_square_that_loads_nothing() -> None:
+    text = (FOLDER / "tidegate.svg").read_text()
+    root = ElementTree.fromstring(text)
+    assert root.get("viewBox") == "0 0 64 64"
+    assert not re.search(r"href|<script|<image|url\(|@import", text)
+    assert len(text) < 4096
+
+
+def test_the_default_branch_is_left_to_github() -> None:
+    text = (FOLDER / "mlops.yml").read_text()
+    assert flow("mlops.yml", text).branches() == ["$default-branch"]
+
+
+# --- what they say --------------------------------------------------------------------------
+
+
+def test_a_user_owns_less_than_forty_lines() -> None:
+    assert {path.name: len(path.read_text().splitlines()) < 40 for path in TEMPLATES} == {
+        "mlops-forks.yml": True,
+        "mlops.yml": True,
+    }
+
+
+def test_the_one_ignored_finding_is_worded_once() -> None:
+    """The publisher's trigger is the only finding we answer for, in one text wherever it stands."""
+    said: set[str] = set()
+    count = 0
+    for path in [*TEMPLATES, *TOP.glob("docs/*.md"), TOP / "README.md"]:
+        for line in path.read_text().splitlines():
+            if "zizmor: ignore" in line:
+                said.add(line.partition("#")[2])
+                count += 1
+    assert count >= 1
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED))
+def test_a_caller_grants_what_our_workflow_and_all_it_calls_ask_for(name: str) -> None:
+    asked: dict[str, str] = {}
+
+    def visit(file: str) -> None:
+        for job in ours(file)["jobs"].values():
+            for scope, level in (job.get("permissions") or {}).items():
+                asked[scope] = max(asked.get(scope, "none"), level, key=RANK.__getitem__)
+            if str(job.get("uses", "")).startswith("$/"):
+                visit(job["uses"].rpartition("/")[2])
+
+    visit(name)
+    assert asked == dict(NEEDED[name])
+
+
+@pytest.mark.parametrize("name", sorted(INPUTS))
+def test_doctor_knows_the_inputs_of_our_workflows(name: str) -> None:
+    call = ours(name)["on"]["workflow_call"]
+    assert set(call.get("inputs") or {}) == INPUTS[name]
+    assert set(call.get("secrets") or {}) <= SECRETS
+
+
+def test_doctor_knows_every_secret() -> None:
+    declared: set[str] = set()
+    for name in INPUTS:
+        declared |= set(ours(name)["on"]["workflow_call"].get("secrets") or {})
+    assert declared == SECRETS
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_every_call_gives_known_inputs_alone(template: Path) -> None:
+    for call in flow(template.name, template.read_text()).calls:
+        assert set(call.inputs) <= INPUTS[call.file]
+
+
+def test_commands_offered_are_commands_taken() -> None:
+    """The choice in the user's file is what our workflow says it takes."""
+    options = parse((FOLDER / "mlops.yml").read_text()).data["on"]["workflow_dispatch"]["inputs"]
+    offered = set(options["command"]["options"]) - {"tick"}
+    described = ours("command.yml")["on"]["workflow_call"]["inputs"]["command"]["description"]
+    assert offered == set(re.findall(r"promote|revert|hold|resume|release", described))
+
+
+# --- the release they name ------------------------------------------------------------------
+
+
+def test_every_pin_is_the_one_release() -> None:
+    carriers = pin.carriers(TOP)
+    found = {path.name: set(pin.pins(path.read_text())) for path in carriers}
+    assert {"mlops.yml", "mlops-forks.yml"} <= {name for name, pins in found.items() if pins}
+    assert set().union(*found.values()) <= {(pin.COMMIT, pin.VERSION), ("", pin.VERSION)}
+
+
+def test_no_call_of_ours_escapes_the_pin() -> None:
+    for path in pin.carriers(TOP):
+        for line in path.read_text().splitlines():
+            if re.search(rf"uses: +{pin.REPOSITORY}\b", line):
+                assert pin.pins(line), f"{path.name}: {line}"
+
+
+def checkout(root: Path) -> Path:
+    (root / "src" / "tidegate").mkdir(parents=True)
+    (root / "docs").mkdir()
+    (root / "workflow-templates").mkdir()
+    (root / "src/tidegate/pin.py").write_text((TOP / "src/tidegate/pin.py").read_text())
+    call = f"uses: tidegate/tidegate/.github/workflows/x.yml@{'a' * 40} # v0.0.9"
+    (root / "workflow-templates/a.yml").write_text(f"{call}\n")
+    (root / "docs/a.md").write_text(
+        f"{call}\nuses: tidegate/tidegate/.github/workflows/x.yml@v0.0.9\nactions/x@{'b' * 40} # v1\n"
+        f"uses: not-tidegate/tidegate/x@{'c' * 40} # v3\n"
+    )
+    (root / "README.md").write_text(f"uses: tidegate/tidegate@{'a' * 40}  # v0.0.9\n")
+    return root
+
+
+def test_a_release_moves_every_pin_and_nothing_else(tmp_path: Path) -> None:
+    root = checkout(tmp_path)
+    new = "d" * 40
+    changed = pin.stamp(root, new, "v1.2.3")
+    assert {path.name for path in changed} == {"a.yml", "a.md", "README.md", "pin.py"}
+    assert (root / "docs/a.md").read_text() == (
+        f"uses: tidegate/tidegate/.github/workflows/x.yml@{new} # v1.2.3\n"
+        f"uses: tidegate/tidegate/.github/workflows/x.yml@v1.2.3\nactions/x@{'b' * 40} # v1\n"
+        f"uses: not-tidegate/tidegate/x@{'c' * 40} # v3\n"
+    )
+    scope: dict[str, Any] = {"__name__": "stamped"}
+    exec((root / "src/tidegate/pin.py").read_text(), scope)
+    assert (scope["COMMIT"], scope["VERSION"]) == (new, "v1.2.3")
+    assert pin.stamp(root, new, "v1.2.3") == []
+
+
+@pytest.mark.parametrize(
+    ("commit", "version"),
+    [("a" * 39, "v1.0.0"), ("main", "v1.0.0"), ("A" * 40, "v1.0.0"), ("a" * 40, "1.0.0"),
+     ("a" * 40, "v1.0"), ("a" * 40, "v01.0.0"), ("a" * 40, "v1.0.0\n")],
+)  # fmt: skip
+def test_what_is_no_release_is_stamped_nowhere(tmp_path: Path, commit: str, version: str) -> None:
+    root = checkout(tmp_path)
+    before = {path: path.read_text() for path in root.rglob("*.*") if path.is_file()}
+    with pytest.raises(ValueError, match="not a"):
+        pin.stamp(root, commit, version)
+    assert {path: path.read_text() for path in before} == before
+
+
+def test_stamping_is_one_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pin.main([]) == 2
+    assert "COMMIT vX.Y.Z" in capsys.readouterr().err
+    assert pin.main([pin.COMMIT, pin.VERSION]) == 0  # as it is: nothing to write
+    assert capsys.readouterr().out == ""
