@@ -81,6 +81,13 @@ function filled(value, contexts) {
   return pieces.map((each, index) => (index % 2 ? evaluate(each.slice(3, -2), contexts).text : each)).join("");
 }
 
+const documents = {};
+
+function read(path) {
+  documents[path] ??= yaml(files[path]);
+  return documents[path];
+}
+
 // -- running ---------------------------------------------------------------------------------------------------
 
 function matches(list, name) {
@@ -126,9 +133,16 @@ function legsOf(strategy, contexts) {
   return [...legs, ...include];
 }
 
+// A leg is named by its first value.
 function shown(leg) {
-  const text = (value) => (value !== null && typeof value === "object" ? Object.values(value).map(text).join(",") : String(value));
-  return leg === null ? "" : `[${text(leg)}]`;
+  return leg === null ? "" : `[${Object.values(leg)[0]}]`;
+}
+
+// What GitHub makes of a token in a run that a fork's pull request started.
+function lowered(permissions, scenario) {
+  if (!scenario.fork) return permissions;
+  const read = ([scope, level]) => [scope, scope === "id-token" ? "none" : level === "write" ? "read" : level];
+  return Object.fromEntries(Object.entries(permissions).map(read));
 }
 
 function capped(asks, limit) {
@@ -143,7 +157,9 @@ function inputsOf(call, given, where, errors) {
   for (const name of Object.keys(given)) if (!(name in declared)) errors.push(`${where}: no input ${name}`);
   return Object.fromEntries(
     Object.entries(declared).map(([name, input]) => {
-      const value = name in given ? given[name] : (input.default ?? {string: "", boolean: false, number: 0}[input.type]);
+      const empty = {string: "", boolean: false, number: 0}[input.type];
+      let value = name in given ? given[name] : (input.default ?? empty);
+      if (input.type === "string" && (value === null || ["number", "boolean"].includes(typeof value))) value = String(value ?? "");
       if (input.required && !(name in given)) errors.push(`${where}: ${name} is missing`);
       if (typeof value !== input.type) errors.push(`${where}: ${name} is a ${typeof value}, not a ${input.type}`);
       return [name, value];
@@ -162,7 +178,7 @@ function worst(results) {
 }
 
 function play(path, prefix, inputs, limit, state) {
-  const workflow = yaml(files[path]);
+  const workflow = read(path);
   const {scenario, jobs: told, errors} = state;
   const jobs = workflow.jobs ?? {};
   const done = {};
@@ -202,7 +218,7 @@ function play(path, prefix, inputs, limit, state) {
       if (job.uses) {
         const callee = ours(job.uses);
         if (!(callee in files)) throw new Error(`${where}: there is no ${job.uses}`);
-        const call = yaml(files[callee]).on.workflow_call;
+        const call = read(callee).on.workflow_call;
         told.push({path: where, result: "called", permissions, concurrency});
         const inner = play(callee, `${where}/`, inputsOf(call, filled(job.with ?? {}, with_leg), where, errors), permissions, state);
         results.push(worst(Object.values(inner).map((each) => each.result)));
@@ -218,7 +234,7 @@ function play(path, prefix, inputs, limit, state) {
       results.push(result);
       if (result === "cancelled") state.cancelled = true;
       const environment = filled(job.environment, with_leg);
-      told.push({path: where, result, permissions, concurrency, environment: environment?.name ?? environment, runs_on: filled(job["runs-on"], with_leg)});
+      told.push({path: where, result, permissions: lowered(permissions, scenario), concurrency, environment: environment?.name ?? environment, runs_on: filled(job["runs-on"], with_leg)});
     }
     done[id] = {result: worst(results), outputs};
   }
@@ -226,7 +242,7 @@ function play(path, prefix, inputs, limit, state) {
 }
 
 function played(scenario) {
-  const workflow = yaml(files[scenario.workflow]);
+  const workflow = read(scenario.workflow);
   const state = {scenario, jobs: [], errors: [], cancelled: false};
   if (!triggered(workflow.on, scenario)) return {triggered: false, jobs: [], errors: []};
   const context = {github: scenario.github, inputs: scenario.inputs ?? {}, vars: scenario.vars ?? {}};

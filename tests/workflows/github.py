@@ -30,6 +30,7 @@ class Event:
     inputs: Mapping[str, str] = field(default_factory=dict)
     answers: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    fork: bool = False  # a fork's pull request: GitHub lends the run no write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,7 @@ def play(files: Mapping[str, str], workflow: str, events: Iterable[Event]) -> li
             "inputs": event.inputs,
             "answers": event.answers,
             "vars": event.variables,
+            "fork": event.fork,
         }
         for event in events
     ]
