@@ -51,6 +51,10 @@ class Description:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.version = document["info"]["version"]
         self._components = _modern(document["components"])
+        for amended in ("pull-request-simple", "pull-request"):
+            # GitHub answers null once the fork was deleted, whatever the description says.
+            head = self._components["schemas"][amended]["properties"]["head"]["properties"]
+            head["repo"] = {"anyOf": [head["repo"], {"type": "null"}]}
         self.operations = [
             Operation(
                 method=method.upper(),
@@ -186,7 +190,13 @@ class Description:
             return {key: self._blank(properties[key]) for key in self._required(schema)}
         if schema.get("format") == "date-time":
             return "2026-01-01T00:00:00Z"
-        empty = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": []}
+        empty = {
+            "string": "0" * schema.get("minLength", 0),
+            "integer": 0,
+            "number": 0,
+            "boolean": False,
+            "array": [],
+        }
         return empty.get(str(kinds[0]))
 
     def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:

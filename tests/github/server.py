@@ -242,5 +242,10 @@ def serve(
     """Serve a fresh repository; fail at the end if anything broke GitHub's description."""
     hub = Hub(repository=repository, repository_id=repository_id, bare=bare, artifacts=artifacts)
     with running(hub):
-        yield hub
-    assert hub.violations == []
+        try:
+            yield hub
+        except BaseException as error:
+            for violation in hub.violations:
+                error.add_note(violation)
+            raise
+    assert not hub.violations, "\n".join(hub.violations)
