@@ -24,8 +24,10 @@ PIN = re.compile(rf"{OURS}(/[\w./-]+)?@[0-9a-f]{{40}} # v\d+\.\d+\.\d+(\s|$)")
 
 
 def of_user(job: str, body: dict[str, Any]) -> bool:
-    """Whether a job of ours runs the user's code: those that train and those that score."""
-    return bool(USER_CODE.search(job)) and "steps" in body
+    """Whether a job of ours runs the user's code: by its name, or by what it has the engine do."""
+    steps = body.get("steps") or []
+    commands = {(step.get("with") or {}).get("command") for step in steps}
+    return bool(steps) and bool(USER_CODE.search(job) or commands & {"train", "score", "run"})
 
 
 def granted(body: dict[str, Any]) -> dict[str, str]:

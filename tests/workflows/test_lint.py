@@ -143,6 +143,19 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
     assert found == {}
 
 
+def test_the_action_at_the_root_is_the_engine_and_nothing_else() -> None:
+    root, engine = (
+        PROJECT.files[name].data for name in ("action.yml", ".github/actions/engine/action.yml")
+    )
+    [step] = root["runs"]["steps"]
+    assert step["uses"] == "$/.github/actions/engine"
+    assert root["inputs"] == engine["inputs"]
+    assert step["with"] == {name: f"${{{{ inputs.{name} }}}}" for name in engine["inputs"]}
+    assert {name: output["value"] for name, output in root["outputs"].items()} == {
+        name: f"${{{{ steps.{step['id']}.outputs.{name} }}}}" for name in engine["outputs"]
+    }
+
+
 def test_what_users_copy_names_one_release() -> None:
     """L12: one commit and one version, wherever it is shown; that of the newest release before HEAD."""
     pinned = re.compile(rf"{OURS}[\w./-]*@([0-9a-f]{{40}}) # (v[\d.]+)")
@@ -167,6 +180,28 @@ def test_zizmor_would_find_something(tmp_path: Path) -> None:
     (tmp_path / ".github/workflows").mkdir(parents=True)
     (tmp_path / ".github/workflows/a.yml").write_text(text)
     assert zizmor(tmp_path, [".github/workflows/a.yml"]).returncode > 1
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        (
+            "action.yml",
+            "name: a\ndescription: b\ninputs: {x: {description: c}}\n"
+            "runs: {using: composite, steps: [{shell: bash, run: 'echo ${{ inputs.x }}'}]}\n",
+        ),
+        (
+            ".github/dependabot.yml",
+            "version: 2\nupdates: [{package-ecosystem: pip, directory: /, schedule: {interval: daily}}]\n",
+        ),
+    ],
+)
+def test_zizmor_would_find_something_in_an_action_and_in_dependabot(
+    where: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    (tmp_path / where).write_text(text)
+    assert zizmor(tmp_path, [where]).returncode > 10
 
 
 def test_zizmor_would_refuse_what_it_cannot_read(tmp_path: Path) -> None:

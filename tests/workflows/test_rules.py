@@ -374,6 +374,16 @@ def test_a_pinned_starter_is_sound() -> None:
         assert found(rule, changed) == []
 
 
+def test_user_code_is_known_by_what_the_engine_is_asked() -> None:
+    trains = (
+        SOUND[WORKFLOW]
+        .replace("command: tick", "command: train")
+        .replace("contents: read #", "contents: write #")
+    )
+    findings = found("user_code_holds_nothing", project({WORKFLOW: trains}))
+    assert findings == ["find: user code holds contents: write"]
+
+
 def test_what_follows_a_strangers_run_ends_in_five_minutes() -> None:
     slow = SOUND[WORKFLOW].replace("pull_request", "workflow_run").replace("s: 5", "s: 6")
     findings = found("workflow_run_reads_only", project({WORKFLOW: slow}))
