@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
-import threading
 import traceback
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.github.clock import Clock
+from tests.github.scripted import scripted
 from tests.github.server import serve
 from tidegate.adapters.host.addresses import bare, repository_path, segment, takes_uploads
 from tidegate.adapters.host.answers import limited_until, next_page, plain
@@ -28,7 +26,7 @@ from tidegate.adapters.host.api import (
 from tidegate.errors import OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.github.hub import Hub
@@ -67,36 +65,6 @@ def everything(error: BaseException) -> str:
             *traceback.format_exception(error),
         ]
     )
-
-
-@contextlib.contextmanager
-def scripted(*answers: tuple[int, Mapping[str, str], bytes]) -> Iterator[tuple[str, list[Any]]]:
-    """Serve these answers in turn, the last for ever; yield the address and the headers it saw."""
-    seen: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            seen.append(self.headers)
-            status, headers, body = answers[min(len(seen), len(answers)) - 1]
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value.replace("HERE", f"http://127.0.0.1:{port}"))
-            if "Content-Length" not in headers:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{port}", seen
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 # --- repeats ------------------------------------------------------------------------------------

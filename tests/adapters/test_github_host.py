@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.github.clock import Clock
+from tests.github.scripted import scripted
 from tests.github.server import serve
 from tidegate.adapters.host.api import Api, ForbiddenError, NotFoundError
 from tidegate.adapters.host.github import GitHubHost
@@ -226,6 +227,45 @@ def test_a_missing_permission_is_named(
     with pytest.raises(ForbiddenError) as told:
         CALLS[call](host)
     assert missing in told.value.remedy
+
+
+READINGS: dict[str, Callable[[GitHubReader], object]] = {
+    "open_pull": lambda reader: reader.open_pull(**ASKED),
+    "artifact": lambda reader: reader.artifact("a", 1),
+    "newest_artifact": lambda reader: reader.newest_artifact("a", repository_id=1, branch="main"),
+    "file": lambda reader: reader.file("a", "main"),
+    "tree": lambda reader: reader.tree("main"),
+    "environments": lambda reader: reader.settings(),
+}
+STRANGE = [b"[{}]", b"[7]", b"[null]", b'{"a": [{}]}', b'{"type": "file", "encoding": "base64"}']
+
+
+@pytest.mark.parametrize("answer", STRANGE, ids=bytes.decode)
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "dispatch"])
+def test_a_strange_answer_is_an_expected_error(call: str, answer: bytes) -> None:
+    with scripted((200, {}, answer)) as (url, _):
+        host = GitHubHost(Api(url, "t0ken"), "acme/churn", default_branch="main")
+        with pytest.raises(OutsideError) as told:
+            CALLS[call](host)
+    assert told.value.remedy or "not a listing" in str(told.value)
+
+
+@pytest.mark.parametrize("answer", STRANGE, ids=bytes.decode)
+@pytest.mark.parametrize("call", READINGS)
+def test_a_strange_answer_to_a_reading_is_an_expected_error(call: str, answer: bytes) -> None:
+    with scripted((200, {}, answer)) as (url, _):
+        reader = GitHubReader(Api(url, "t0ken"), "acme/churn")
+        with pytest.raises(OutsideError):
+            READINGS[call](reader)
+
+
+@pytest.mark.parametrize("call", ["comment", "check", "deployment", "issue", "propose"])
+@pytest.mark.parametrize("answer", [b"{}", b"", b"[]", b"7"], ids=bytes.decode)
+def test_a_strange_answer_to_a_creation_is_an_expected_error(call: str, answer: bytes) -> None:
+    with scripted((200, {}, b"[]"), (201, {}, answer)) as (url, _):
+        host = GitHubHost(Api(url, "t0ken"), "acme/churn", default_branch="main")
+        with pytest.raises(OutsideError, match="not what its description says"):
+            CALLS[call](host)
 
 
 # --- comments ---------------------------------------------------------------------------------------

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from tidegate.adapters.host.addresses import repository_path, segment
 from tidegate.adapters.host.answers import ForbiddenError, InvalidError, NotFoundError
 from tidegate.adapters.host.checks import publish
-from tidegate.adapters.host.saying import check_length, check_marker, cut, lines, once, says
+from tidegate.adapters.host.saying import (
+    check_length,
+    check_marker,
+    cut,
+    lines,
+    once,
+    says,
+    understood,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +66,7 @@ class GitHubHost:
 
     # --- pull requests ------------------------------------------------------------------------
 
+    @understood()
     def pull_of(self, commit: str) -> int | None:
         """Return the number of the merged pull request that brought a commit to the default branch."""
         found = self._api.pages(f"{self._at}/commits/{segment(commit)}/pulls")
@@ -70,6 +79,7 @@ class GitHubHost:
         )
         return min(merged, default=None)
 
+    @understood()
     def propose(self, proposal: Proposal) -> str | None:
         """Open a pull request from a branch of this repository, unless it ever had one.
 
@@ -110,6 +120,7 @@ class GitHubHost:
 
     # --- comments -------------------------------------------------------------------------------
 
+    @understood()
     def comment(self, comment: Comment) -> str:
         """Create the comment, or edit it where it differs; return its page."""
         check_marker(comment.marker, comment.body)
@@ -144,6 +155,7 @@ class GitHubHost:
 
     # --- issues ---------------------------------------------------------------------------------
 
+    @understood()
     def issue(self, issue: Issue) -> str:
         """Open the issue, unless one with its marker was ever opened; return its page."""
         check_marker(issue.marker, issue.body)
@@ -163,12 +175,14 @@ class GitHubHost:
 
         return once(look, create)
 
+    @understood()
     def check(self, check: Check) -> str:
         """Create or replace the check run of this name on this commit; return its page."""
         return publish(self._api, self._at, check)
 
     # --- deployments --------------------------------------------------------------------------
 
+    @understood()
     def deployment(self, deployment: HostDeployment) -> None:
         """Create the deployment once, and add a status where state or description are new."""
         task = f"tidegate:{deployment.key}"
@@ -202,9 +216,11 @@ class GitHubHost:
         description = cut(deployment.description, DESCRIPTION)
 
         def look() -> Row | None:
-            newest: Row | None = next(self._api.pages(listing), None)
-            told = (deployment.state.value, description)
-            same = newest and (newest["state"], newest["description"]) == told
+            told = list(self._api.pages(listing))
+            newest: Row | None = max(told, key=lambda row: int(row["id"]), default=None)
+            if newest is None:
+                return None
+            same = (newest["state"], newest["description"]) == (deployment.state.value, description)
             return newest if same else None
 
         def create() -> Row:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.adapters.host.addresses import repository_path, segment
 from tidegate.adapters.host.api import JSON, Api, ForbiddenError, NotFoundError
+from tidegate.adapters.host.saying import understood
 from tidegate.errors import OutsideError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class GitHubReader:
 
     # --- a run of a fork --------------------------------------------------------------------------
 
+    @understood()
     def open_pull(
         self, *, head_repository_id: int, owner: str, branch: str, sha: str
     ) -> OpenPull | None:
@@ -99,6 +101,7 @@ class GitHubReader:
 
     # --- artifacts --------------------------------------------------------------------------------
 
+    @understood()
     def artifact(self, name: str, run: int) -> Artifact | None:
         """Return a run's artifact of that name: the newest, where a run was repeated."""
         rows = self._api.pages(f"{self._at}/actions/runs/{run}/artifacts", name=name)
@@ -108,6 +111,7 @@ class GitHubReader:
             if row["name"] == name and (row["workflow_run"] or {}).get("id") == run
         )
 
+    @understood()
     def newest_artifact(self, name: str, *, repository_id: int, branch: str) -> Artifact | None:
         """Return the newest artifact of that name that a run of this repository's branch made.
 
@@ -134,6 +138,7 @@ class GitHubReader:
 
     # --- files ------------------------------------------------------------------------------------
 
+    @understood()
     def file(self, path: str, ref: str) -> bytes:
         """Return a file's bytes at a commit, branch or tag, without a checkout."""
         parts = "/".join(segment(part) for part in path.split("/"))
@@ -147,6 +152,7 @@ class GitHubReader:
         except (KeyError, TypeError, binascii.Error):
             raise OutsideError(f"GitHub's answer does not hold {path} at {ref}") from None
 
+    @understood()
     def tree(self, ref: str) -> list[str]:
         """Return the paths of all files at a commit, branch or tag."""
         found = self._api.get(f"{self._at}/git/trees/{segment(ref)}", recursive="1")
@@ -156,6 +162,7 @@ class GitHubReader:
 
     # --- settings ---------------------------------------------------------------------------------
 
+    @understood()
     def settings(self) -> Settings:
         """Return what the token may see of how the repository is set up."""
         actions = self._visible(f"{self._at}/actions/permissions")
@@ -172,6 +179,7 @@ class GitHubReader:
             environments=self._environments(),
         )
 
+    @understood()
     def branch_rules(self, branch: str) -> tuple[Seen, ...] | None:
         """Return the rules that hold for a branch, which need not exist; None: cannot see.
 

@@ -1,14 +1,15 @@
-"""What all writing to GitHub has in common: once only, within limits, under a marker."""
+"""What all talk with GitHub has in common: once only, within limits, under a marker, understood."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
 from tidegate.adapters.host.answers import UnknownOutcomeError
 from tidegate.errors import OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -26,6 +27,21 @@ def once(look: Callable[[], T | None], create: Callable[[], T]) -> T:
             continue
     found = look()
     return create() if found is None else found
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """Turn an answer of another shape than GitHub describes into an OutsideError.
+
+    What is told on GitHub must not end what is done elsewhere, as a bug would.
+    """
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise OutsideError(
+            "GitHub's answer is not what its description says",
+            remedy="A proxy may have answered in its place; if not, please report this.",
+        ) from error
 
 
 def check_marker(marker: str, body: str) -> None:
