@@ -20,6 +20,8 @@ _EVENTS = {
     "label_loss": "mean loss",
 }
 
+_SIGNS = {GuardState.HARMED: "❌", GuardState.OPEN: "⏳"}
+
 _SENTENCES = {
     Cause.HARM: "Worse than the margin: {guards}.",
     Cause.UNPROVEN: "Promoted unproven: the deadline passed and on_expire says promote; {guards}.",
@@ -104,7 +106,9 @@ def guard_row(guard: GuardEvidence) -> tuple[str, ...]:
         _rate(guard.metric, guard.candidate_rate, guard.candidate_n),
         "-" if guard.ratio is None else f"{what} {guard.ratio:.3g}x",
         f"{guard.margin:g}x",
-        "no data" if guard.state == GuardState.NO_DATA else _verdict(guard, of_step=False),
+        "no data"
+        if guard.state == GuardState.NO_DATA
+        else f"{_SIGNS.get(guard.state, '✅')} {_verdict(guard, of_step=False)}",
     )
 
 
@@ -112,7 +116,7 @@ def _rate(metric: str, rate: float | None, n: int) -> str:
     if rate is None:
         return "-"
     shown = f"{rate:.4g}" if metric == "label_loss" else _percent(rate)
-    return f"{shown} of {_count(n)}"
+    return f"{shown}<br>of {_count(n)}"
 
 
 def _verdict(guard: GuardEvidence, *, of_step: bool) -> str:
