@@ -13,6 +13,7 @@ import pytest
 from tidegate import pin
 from tidegate.doctor.flow import flow
 from tidegate.doctor.workflow import INPUTS, NEEDED, SECRETS
+from tidegate.render import starter
 from tidegate.yaml12 import parse
 
 TOP = Path(__file__).parent.parent
@@ -115,6 +116,49 @@ def test_commands_offered_are_commands_taken() -> None:
     offered = set(options["command"]["options"]) - {"tick"}
     described = ours("command.yml")["on"]["workflow_call"]["inputs"]["command"]["description"]
     assert offered == set(re.findall(r"promote|revert|hold|resume|release", described))
+
+
+def blocks() -> list[str]:
+    page = (TOP / "docs" / "github.md").read_text()
+    return re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_shows_what_init_writes() -> None:
+    shown = blocks()
+    written = starter.workflow(
+        "main",
+        training={"requirements": "requirements.txt"},
+        operating={"operate-runner": "self-hosted"},
+    )
+    assert shown[0] == written
+    assert starter.publisher() in shown
+
+
+def test_every_block_of_the_page_is_whole() -> None:
+    for block in blocks():
+        assert {"on", "jobs"} <= set(parse(block).data) or "updates" in parse(block).data
+
+
+def test_the_page_explains_every_input_and_secret() -> None:
+    page = (TOP / "docs" / "github.md").read_text()
+    named = set(re.findall(r"`([a-z-]+)`", page))
+    assert set().union(*INPUTS.values(), SECRETS) <= named
+
+
+def test_the_page_gives_the_defaults_that_our_workflows_have() -> None:
+    page = (TOP / "docs" / "github.md").read_text()
+    rows = {
+        name: row.split("|")[3].strip().strip("`")
+        for row in page.splitlines()
+        if row.startswith("| `")
+        for name in re.findall(r"`([a-z-]+)`", row.split("|")[1])
+        if row.count("|") == 5
+    }
+    for file in INPUTS:
+        for name, said in ours(file)["on"]["workflow_call"]["inputs"].items():
+            default = str(said.get("default", ""))
+            if default and default.lower() != "false":
+                assert rows[name] == default, name
 
 
 # --- the release they name ------------------------------------------------------------------

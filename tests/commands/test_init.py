@@ -259,6 +259,22 @@ def test_the_private_key_is_shown_on_the_terminal_alone(
     assert private not in captured.out + captured.err + written
 
 
+def test_a_repository_that_is_set_up_is_told_where_a_key_goes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(init, "_TERMINAL", tmp_path / "tty")
+    assert main(["init"]) == 0
+    before = (folder / "mlops.yaml").read_text()
+    capsys.readouterr()
+    assert main(["init", "--signing-key"]) == 0
+    out = capsys.readouterr().out
+    public = out.split("public_key: ")[1].splitlines()[0]
+    assert public == public_of((tmp_path / "tty").read_text().split("once: ")[1].splitlines()[0])
+    assert 'secrets: {signing-key: "${{ secrets.TIDEGATE_SIGNING_KEY }}"}' in out
+    assert (folder / "mlops.yaml").read_text() == before
+
+
 def test_without_a_terminal_no_key_is_made(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     guesses = _guesses(args, place)
     pair = _new_pair() if args.signing_key else None
     written = dict(_files(args, place, guesses, pair[1] if pair else None))
-    if not written and not args.hook:
+    if not written and not args.hook and not pair:
         raise ConfigError(
             f"{place.folder / 'mlops.yaml'} and the workflow are there already",
             remedy="Use --force to write them anew.",
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         advice = "" if guesses[key].sure else "CHANGE THIS: "
         terminal.say(f"  {key:<12} {guesses[key].value:<28} {advice}{guesses[key].why}")
     if pair:
-        _hand_over(*pair, terminal, kept="mlops.yaml" not in written)
+        _hand_over(*pair, terminal, written)
     for line in _next(args, place, written):
         terminal.say(line)
     return Exit.OK
@@ -255,13 +255,13 @@ def _new_pair() -> tuple[str, str]:
         ) from None
 
 
-def _hand_over(private: str, public: str, terminal: Terminal, *, kept: bool) -> None:
+def _hand_over(private: str, public: str, terminal: Terminal, written: dict[str, str]) -> None:
     """Show the private key on the terminal alone: no pipe, file or log of ours gets it."""
-    if kept:
+    if "mlops.yaml" not in written:
         terminal.say(f"add to mlops.yaml, under registry:  public_key: {public}")
-        terminal.say(
-            f'and to the deliver job:  secrets: {{signing-key: "${{{{ secrets.{PRIVATE_KEY} }}}}"}}'
-        )
+    if not _flow_written(written):
+        secret = f'"${{{{ secrets.{PRIVATE_KEY} }}}}"'
+        terminal.say(f"add to the deliver job:  secrets: {{signing-key: {secret}}}")
     with _TERMINAL.open("w") as person:
         person.write(f"the private key, shown this once: {private}\n")
         person.write(f"keep it as a secret (paste it when asked):  gh secret set {PRIVATE_KEY}\n")
