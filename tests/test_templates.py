@@ -161,6 +161,23 @@ def test_the_page_gives_the_defaults_that_our_workflows_have() -> None:
                 assert rows[name] == default, name
 
 
+def test_the_table_of_permissions_is_what_is_asked_for() -> None:
+    page = (TOP / "docs" / "permissions.md").read_text()
+    rows = [
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in page.splitlines()
+        if re.match(r"\| (Scope|`[a-z-]+`) \|", row)
+    ]
+    columns = [f"{name}.yml" for name in rows[0][1:-1]]
+    shown: dict[str, dict[str, str]] = {name: {} for name in columns}
+    for scope, *levels, why in rows[1:]:
+        assert why
+        for name, level in zip(columns, levels, strict=True):
+            if level:
+                shown[name][scope.strip("`")] = level
+    assert shown == {name: dict(needed) for name, needed in NEEDED.items()}
+
+
 # --- the release they name ------------------------------------------------------------------
 
 
