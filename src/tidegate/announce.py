@@ -63,6 +63,8 @@ class Announcer:
             pull request.
         labels: of the issue.
         every: seconds between two edits of a comment while the phase stays the same.
+        budget: seconds after which one call of :meth:`announce` starts nothing more; the next one
+            goes on. A call under way is not cut off: its patience is the host's.
         clock: epoch seconds.
     """
 
@@ -78,7 +80,9 @@ class Announcer:
     propose: Callable[[TakenBack], str | None] | None = None
     labels: tuple[str, ...] = ()
     every: float = 60.0
+    budget: float = 30.0
     clock: Callable[[], float] = time.time
+    _until: float = field(default=0.0, init=False)
     _told: dict[str, Hashable] = field(default_factory=dict, init=False)
     _comments: dict[str, _Said] = field(default_factory=dict, init=False)
     _pulls: dict[str, int | None] = field(default_factory=dict, init=False)
@@ -91,12 +95,13 @@ class Announcer:
             report_of: the report of a version, its rollout included; None when it was never
                 judged. Called only when a comment may be due.
         """
-        self._deployments(book.state)
-        for rollout in _newest(book.state):
-            self._comment(book, rollout, report_of)
+        self._until = self.clock() + self.budget
         for rollout in book.state.past[-_PAST:]:
             if _by_machine(rollout) and self.clock() - (rollout.ended_at or 0.0) < _NEWS:
                 self._taken_back(book, rollout)
+        for rollout in _newest(book.state):
+            self._comment(book, rollout, report_of)
+        self._deployments(book.state)
 
     def _deployments(self, state: State) -> None:
         """Tell every rollout's state; what serves comes last, because it ends the one before."""
@@ -173,6 +178,8 @@ class Announcer:
             self._guarded(f"the {key}", sent)
 
     def _guarded(self, what: str, act: Callable[[], _T]) -> _T | None:
+        if self.clock() >= self._until:
+            return None
         try:
             return act()
         except TidegateError as error:

@@ -83,7 +83,7 @@ def gather(context: Context, path: Path) -> Report:
     name = context.config.model.name
     if verdict.digests.candidate is None:  # of a ready-made table: no ledger can know what it is
         return Report(model=name, verdict=verdict, notes=notes)
-    return _told(name, verdict, notes, path.parent, context.ledger().read())
+    return told(name, verdict, notes, path.parent, context.ledger().read())
 
 
 def report_for(
@@ -113,7 +113,7 @@ def report_for(
         return None
     verdict, notes = verdicts.read(folder / VERDICT)
     _check_known(verdict, book.state, model)
-    report = _told(name, verdict, notes, folder, book)
+    report = told(name, verdict, notes, folder, book)
     live = book.state.rollout is not None and book.state.rollout.model.digest == model.digest
     return replace(report, commit=model.commit, decision=decision if live else None)
 
@@ -131,8 +131,12 @@ def _check_known(verdict: Verdict, state: State, model: VersionRef) -> None:
             )
 
 
-def _told(name: str, verdict: Verdict, notes: tuple[str, ...], bundle: Path, book: Book) -> Report:
-    """Return a verdict with its training run and what the ledger knows of both models."""
+def told(name: str, verdict: Verdict, notes: tuple[str, ...], bundle: Path, book: Book) -> Report:
+    """Return a verdict with the training run in its bundle and what ``book`` knows of both models.
+
+    Raises:
+        NotJudgedError: the bundle's ``run.json`` is none.
+    """
     candidate = verdict.digests.candidate
     assert candidate is not None
     return Report(
