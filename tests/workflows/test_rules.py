@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.workflows.documents import Document, Kind, Project, cut, shipped
+from tests.workflows.record import record
 from tests.workflows.rules import ACTIONS, RULES
 from tests.workflows.wiring import WIRING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHECKOUT = f"actions/checkout@{ACTIONS['actions/checkout']['commit']}"
 VERSION = ACTIONS["actions/checkout"]["version"]
@@ -404,3 +411,23 @@ def test_blocks_of_a_page_are_cut_out_with_their_line() -> None:
 
 def test_the_project_ships_something() -> None:
     assert any(document.name.startswith("workflow-templates/") for document in shipped().documents)
+
+
+@pytest.mark.real
+def test_an_action_is_recorded_from_its_tag(tmp_path: Path) -> None:
+    (tmp_path / "action.yml").write_text(
+        "inputs: {a: {required: true}, b: {required: true, default: x}, c: {}}\noutputs: {d: {}}\n"
+    )
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "x"), ("tag", "v1.0.0")):
+        subprocess.run(["git", *who, *command], cwd=tmp_path, check=True)
+    (tmp_path / "action.yml").write_text("inputs: {later: {}}\n")
+    subprocess.run(["git", *who, "commit", "-qam", "y"], cwd=tmp_path, check=True)
+    tagged = ["git", "rev-parse", "v1.0.0"]
+    commit = subprocess.run(tagged, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert record(f"file://{tmp_path}", "v1.0.0") == {
+        "commit": commit.strip(),
+        "version": "v1.0.0",
+        "inputs": {"a": True, "b": False, "c": False},
+        "outputs": ["d"],
+    }
