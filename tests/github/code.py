@@ -159,7 +159,10 @@ def published(hub: Hub) -> list[Row]:
 
 def publish(hub: Hub, row: Row) -> None:
     """Make a release public, with its tag."""
-    if any(other is not row and other["tag_name"] == row["tag_name"] for other in published(hub)):
+    if any(
+        other["id"] != row["id"] and other["tag_name"] == row["tag_name"]
+        for other in published(hub)
+    ):
         raise invalid("Release", "tag_name", "already_exists")
     name = f"refs/tags/{row['tag_name']}"
     known = refs(hub)
@@ -174,6 +177,20 @@ def publish(hub: Hub, row: Row) -> None:
     row["immutable"] = bool(hub.state.settings.get("immutable_releases"))
 
 
+def mark_latest(hub: Hub, row: Row, wanted: str | None, *, fresh: bool) -> None:
+    """Give the repository's one "latest" mark to a release, as ``make_latest`` asks.
+
+    Newly published releases take it unless told not to; drafts and pre-releases cannot have it.
+    """
+    takes = wanted == "true" or (wanted is None and fresh)
+    if row["draft"] or row["prerelease"] or not takes:
+        row["_latest"] = bool(row.get("_latest")) and not fresh and not row["prerelease"]
+        return
+    for other in hub.state.releases:
+        other["_latest"] = False
+    row["_latest"] = True
+
+
 @route("GET", f"{REPO}/releases", "contents=read")
 def list_releases(hub: Hub, request: Request) -> Answer:
     return page(request, [release_shape(hub, row) for row in reversed(hub.state.releases)])
@@ -184,7 +201,8 @@ def latest_release(hub: Hub, request: Request) -> Answer:
     rows = [row for row in published(hub) if not row["prerelease"]]
     if not rows:
         raise RefusedError(404, "Not Found")
-    return Answer(body=release_shape(hub, rows[-1]))
+    marked = [row for row in rows if row.get("_latest")]
+    return Answer(body=release_shape(hub, (marked or rows)[-1]))
 
 
 @route("GET", f"{REPO}/releases/tags/{{tag}}", "contents=read")
@@ -223,17 +241,21 @@ def create_release(hub: Hub, request: Request) -> Answer:
     if not body.get("draft", False):
         publish(hub, row)
     hub.state.releases.append(row)
+    mark_latest(hub, row, body.get("make_latest"), fresh=not row["draft"])
     return Answer(status=201, body=release_shape(hub, row))
 
 
 @route("PATCH", f"{REPO}/releases/{{release_id}}", "contents=write")
 def edit_release(hub: Hub, request: Request) -> Answer:
     row = find(hub.state.releases, id=request.number("release_id"))
-    for key in ("tag_name", "target_commitish", "name", "body", "prerelease"):
-        if key in request.body:
-            row[key] = request.body[key]
-    if request.body.get("draft") is False and row["draft"]:
-        publish(hub, row)
+    if row.get("immutable") and request.body.get("tag_name", row["tag_name"]) != row["tag_name"]:
+        raise invalid("Release", "tag_name", "custom", "the tag of an immutable release stays")
+    keys = ("tag_name", "target_commitish", "name", "body", "prerelease")
+    changed = {**row, **{key: request.body[key] for key in keys if key in request.body}}
+    if fresh := request.body.get("draft") is False and row["draft"]:
+        publish(hub, changed)  # refused: the release stays as it was
+    row.update(changed)
+    mark_latest(hub, row, request.body.get("make_latest"), fresh=fresh)
     return Answer(body=release_shape(hub, row))
 
 

@@ -98,16 +98,21 @@ class ReleasesRegistry:
         above = 0
         failure: OutsideError | None = None
         for _ in range(TRIES):
-            if version := self._find(name, digest):
-                return version
             try:
                 draft = self._maker.draft(facts, file)
-                above = max(above, self._highest(name)) + 1
+                # Tags before releases: a twin that publishes in between is found by its digest,
+                # and one that publishes later makes our number a taken one.
+                used = self._highest_tag(name)
+                found = self._ours(name)
+                if version := self._known(found, digest):
+                    return version
+                above = max(above, used, *(v.number for v in found)) + 1
                 if self._maker.publish(draft, name, above, facts.tags.get("tidegate.commit")):
-                    # Somebody may have been faster with the same bytes: the lowest number wins.
                     return self._find(name, digest) or str(above)
             except NotFoundError as error:
                 failure = error  # somebody registered the same bytes and took our draft away
+                if version := self._find(name, digest):
+                    return version
                 self._sleep(PAUSE)
         raise OutsideError(
             f"no version of {name} could be published: {failure or 'every number was taken'}",
@@ -115,8 +120,11 @@ class ReleasesRegistry:
         ) from failure
 
     def _find(self, name: str, digest: str) -> str | None:
+        return self._known(self._ours(name), digest)
+
+    def _known(self, ours: Sequence[_Version], digest: str) -> str | None:
         """Return the lowest version with this digest, and take away drafts it makes useless."""
-        found = [v for v in self._ours(name) if v.facts.digest == digest]
+        found = [v for v in ours if v.facts.digest == digest]
         numbers = [v.number for v in found if v.number]
         if not numbers:
             return None
@@ -125,11 +133,10 @@ class ReleasesRegistry:
                 self._api.send("DELETE", f"{self._root}/releases/{draft.id}")
         return str(min(numbers))
 
-    def _highest(self, name: str) -> int:
-        """Return the highest number in use: releases, and tags that outlived theirs."""
-        tags = [str(item["tag_name"]) for item in self._releases() if not item["draft"]]
-        refs = self._api.pages(f"{self._root}/git/matching-refs/tags/{segment(f'{name}-v')}")
-        tags += [str(item["ref"]).removeprefix("refs/tags/") for item in refs]
+    def _highest_tag(self, name: str) -> int:
+        """Return the highest number that a tag has: also tags without a release, or not ours."""
+        refs = self._api.get(f"{self._root}/git/matching-refs/tags/{segment(f'{name}-v')}")
+        tags = (str(item["ref"]).removeprefix("refs/tags/") for item in refs)
         return max((_number(name, tag) for tag in tags), default=0)
 
     # --- fetch ------------------------------------------------------------------------------
