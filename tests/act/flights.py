@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
@@ -22,9 +23,11 @@ from tidegate.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tidegate.core.state import State
 
 EXAMPLE = resource("examples/flight-delays")
+_RELEASE = "release:\n"
 FORKS = ".github/workflows/mlops-forks.yml"
 
 
@@ -52,7 +55,7 @@ class Flights:
         self.stage._begin(EXAMPLE)  # writes them into Ada's clone, with a port that is free
         config = self.world.work / "mlops.yaml"
         text = config.read_text().replace(
-            "release:\n", "registry: {store: github-releases}\nrelease:\n"
+            _RELEASE, f"registry: {{store: github-releases}}\n{_RELEASE}"
         )
         return {
             "mlops.yaml": text,
@@ -75,6 +78,24 @@ class Flights:
         store = GitLedger(self.world.bare, f"{BRANCH}/{ENDPOINT}", remote=None)
         return Ledger(store, lambda _state, _chain: "").read()
 
+    def settled(self) -> State:
+        """Let the clock start runs until no rollout is live; return what the ledger comes to."""
+        for _ in range(6):
+            if self.book.state.rollout is None:
+                break
+            result = self.world.tick()
+            assert not result.red, result.failures()
+        return self.book.state
+
+    def environments(self) -> list[bytes]:
+        """Return the environments of everything that serves."""
+        found = []
+        for process in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if str(self.stage.endpoint).encode() in (process / "cmdline").read_bytes():
+                    found.append((process / "environ").read_bytes())
+        return found
+
     def ask(self) -> Any:
         """Ask the endpoint one question."""
         body = {"dataframe_records": [{"carrier": "UA", "origin": "EWR", "hour": 17}]}
@@ -95,8 +116,3 @@ class Flights:
     def end(self) -> None:
         """End the endpoint."""
         control.stop(self.stage.endpoint)
-
-
-def files(folder: Path) -> list[str]:
-    """Return the paths of the files below a folder."""
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

@@ -1,0 +1,127 @@
+"""Names that a stranger chooses, and a repository with two models: small data, the real workflows."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.act.house import House
+from tests.act.world import WORKFLOW, World, git
+from tidegate.render import starter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.workflows,
+    pytest.mark.timeout(400),
+    pytest.mark.xdist_group("act-hostile"),
+]
+
+# What a shell, a workflow expression, Markdown or the runner's protocol would act on.
+HOSTILE = (
+    "$(touch {harm}) `touch {harm}` ${{{{ github.token }}}} ; touch {harm} # "
+    "<img src=x> | ::set-output name=verdict::pass %0A::error::x"
+)
+
+TRAIN = """
+import mlflow, numpy as np, pandas as pd
+from mlflow.models import infer_signature
+from sklearn.linear_model import LogisticRegression
+
+rows = pd.read_parquet("data/train.parquet")
+x = rows[["x"]]
+model = LogisticRegression().fit(x, rows["y"])
+print("::set-output name=model::forged")
+mlflow.sklearn.log_model(model, name="model", signature=infer_signature(x, rows["y"]),
+                         pip_requirements=["scikit-learn", "pandas"])
+"""
+
+
+def table(seed: int, column: str, value: str, rows: int = 3000) -> bytes:
+    """Return rows with one useful column and one of a stranger's name and values."""
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=rows)
+    columns = {
+        "id": [f"{seed}-{n}" for n in range(rows)],
+        "x": x,
+        "y": (draw.normal(size=rows) < x).astype("int8"),
+        column: [value, "plain"] * (rows // 2),
+    }
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out)
+    return out.getvalue()
+
+
+def model(name: str, folder: str, column: str, value: str) -> dict[str, str | bytes | None]:
+    """Return the files of a model."""
+    quoted = column.replace("'", "''")
+    config = f"""version: 1
+model: {{name: {name}, task: binary}}
+data: {{train: data/train.parquet, holdout: data/holdout.parquet, target: y, id: id}}
+train: {{run: python train.py, timeout: 5m}}
+gate:
+  rules: [{{metric: roc_auc, at_least: 0.6}}]
+  slices: [{{by: ['{quoted}'], metric: roc_auc, margin: 0.1, min_rows: 100}}]
+registry: {{store: github-releases}}
+release: {{local: {{port: 8911}}}}
+"""
+    return {
+        f"{folder}mlops.yaml": config,
+        f"{folder}train.py": TRAIN,
+        f"{folder}data/train.parquet": table(1, column, value),
+        f"{folder}data/holdout.parquet": table(2, column, value),
+    }
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("hostile")
+    text = HOSTILE.format(harm=folder / "harm")
+    with World.made(folder, House.copy(folder / "house")) as made:
+        made.commit(
+            "Two models",
+            {
+                **model("one", "one/", text, text),
+                **model("two", "two/", "group", "a"),
+                WORKFLOW: starter.workflow("main", training={}, operating={}),
+            },
+        )
+        git(made.work, "push", "--quiet", "origin", "main")
+        yield made
+
+
+def test_only_the_model_that_is_touched_runs_and_hostile_names_stay_text(world: World) -> None:
+    harm = world.folder / "harm"
+    title = HOSTILE.format(harm=harm)
+    world.branch("x$(touch${IFS}harm)`id`;${{github.token}}")
+    world.commit(title, {"one/train.py": f"{TRAIN}\n"})
+    pull = world.propose("x$(touch${IFS}harm)`id`;${{github.token}}", title=title)
+    result = world.check(pull)
+    assert not result.red, result.failures()
+    judged = {job.split("/")[1] for job in result.ran if job.count("/") > 1}
+    assert judged == {"model[one,one/mlops.yaml]"}
+    (comment,) = world.hub.state.comments
+    (check,) = world.hub.state.checks
+    assert check["conclusion"] == "success"
+    for said in (comment["body"], check["output"]["summary"]):
+        assert "<img" not in said
+        assert world.hub.token not in said
+    decided = result.job("check/model[one,one/mlops.yaml]/decide")
+    assert decided.outputs["decide"]["verdict"] == "pass"
+    assert not harm.exists()
+    assert not list(world.folder.glob("runs/**/harm"))
+    assert world.hub.token not in result.raw
+
+
+def test_the_token_is_in_no_artifact(world: World) -> None:
+    for path in sorted(world.artifacts.glob("*/*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                assert world.hub.token.encode() not in archive.read(name), f"{path}: {name}"
