@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tests.fakes import make_bundle
+from tests.contracts.registry_contract import RegistryContract, registration
 from tidegate.adapters.registry.mlflow import MlflowRegistry
 from tidegate.digests import folder_digest
-from tidegate.errors import OutsideError
 from tidegate.home import MODEL
-from tidegate.ports import Registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,25 +41,8 @@ def registry(store: Path, tmp_path: Path) -> MlflowRegistry:
     return MlflowRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts=tmp_path / "artifacts")
 
 
-def registration(folder: Path, content: str = "a model") -> Registration:
-    bundle = make_bundle(folder, content)
-    return Registration(
-        name="m",
-        digest=folder_digest(bundle / MODEL),
-        bundle=bundle,
-        tags={"tidegate.commit": "c" * 40},
-        params={"depth": "3"},
-        metrics={"auc": 0.9},
-    )
-
-
-def test_the_same_bytes_get_one_version_and_other_bytes_another(
-    registry: MlflowRegistry, tmp_path: Path
-) -> None:
-    one = registration(tmp_path / "one")
-    assert registry.register(one) == "1"
-    assert registry.register(one) == "1"
-    assert registry.register(registration(tmp_path / "two", "another")) == "2"
+class TestMlflowRegistry(RegistryContract):
+    pass
 
 
 def test_lineage_stands_in_tags_and_parameters(registry: MlflowRegistry, tmp_path: Path) -> None:
@@ -71,41 +52,6 @@ def test_lineage_stands_in_tags_and_parameters(registry: MlflowRegistry, tmp_pat
     run = registry._client.get_run(found.run_id)
     assert run.data.params == {"depth": "3"}
     assert run.data.metrics == {"auc": 0.9}
-
-
-def test_a_fetched_bundle_is_what_was_registered(registry: MlflowRegistry, tmp_path: Path) -> None:
-    given = registration(tmp_path / "one")
-    version = registry.register(given)
-    registry.fetch("m", version, tmp_path / "fetched")
-    assert folder_digest(tmp_path / "fetched" / MODEL) == given.digest
-    assert (tmp_path / "fetched" / "parity.parquet").exists()
-    assert [p.name for p in tmp_path.glob("fetched*")] == ["fetched"]
-
-
-def test_aliases_follow_the_ledger(registry: MlflowRegistry, tmp_path: Path) -> None:
-    version = registry.register(registration(tmp_path / "one"))
-    registry.publish("m", {"champion": version, "challenger": None}, ["h1"])
-    assert registry.aliases("m") == {"champion": version}
-    registry.publish("m", {"champion": None, "challenger": version}, ["h1", "h2"])
-    assert registry.aliases("m") == {"challenger": version}
-
-
-def test_a_rewritten_ledger_is_refused_however_often_it_tries(
-    registry: MlflowRegistry, tmp_path: Path
-) -> None:
-    version = registry.register(registration(tmp_path / "one"))
-    registry.publish("m", {"champion": version}, ["h1", "h2"])
-    for _ in range(2):
-        with pytest.raises(OutsideError, match="ledger head"):
-            registry.publish("m", {"champion": None}, ["h1", "other"])
-    assert registry.aliases("m") == {"champion": version}
-
-
-def test_a_version_that_is_not_there_is_an_outside_error(
-    registry: MlflowRegistry, tmp_path: Path
-) -> None:
-    with pytest.raises(OutsideError, match="fetch version 7"):
-        registry.fetch("m", "7", tmp_path / "x")
 
 
 # --- a server, and answers that get lost ------------------------------------------------------
