@@ -100,7 +100,7 @@ function triggered(on, {event, github}) {
   const filter = events[event] ?? {};
   if (event === "push") {
     const tag = github.ref.startsWith("refs/tags/");
-    if (filter.tags && !filter.branches) return tag && filter.tags.some((p) => new RegExp(`^${p.replaceAll("*", "[^/]*")}$`).test(github.ref_name));
+    if (filter.tags && !filter.branches) return tag && filter.tags.some((p) => new RegExp(`^${p.replaceAll(".", "\\.").replaceAll("*", "[^/]*")}$`).test(github.ref_name));
     return !tag && matches(filter.branches, github.ref_name);
   }
   if (event === "workflow_run") return matches(filter.workflows, github.event.workflow_run.name);

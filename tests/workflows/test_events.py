@@ -387,6 +387,46 @@ def test_each_kind_of_job_goes_to_the_runner_it_was_given() -> None:
     }  # fmt: skip
 
 
+TAG = {**MAIN, "ref": "refs/tags/v1.2.3", "ref_name": "v1.2.3", "sha": "c" * 40, "event": {}}
+BUILT = ["build", "test", "attest", "draft", "pypi", "publish", "verify", "major", "stamp"]
+
+
+@pytest.mark.parametrize(
+    ("workflow", "event", "expected"),
+    [
+        (
+            "ci",
+            Event(name="push", github={**PUSH, "sha": "c" * 40}),
+            ["test[3.11]", "test[3.13]", "all"],
+        ),
+        (
+            "ci",
+            Event(name="pull_request", github=PULL, answers={"test[3.11]": FAILED}),
+            ["test[3.11]", "test[3.13]", "all"],
+        ),
+        ("release", Event(name="push", github=TAG), BUILT),
+        ("release", Event(name="push", github=TAG, answers={"test": FAILED}), BUILT[:2]),
+        ("release", Event(name="push", github=TAG, answers={"pypi": FAILED}), BUILT[:5]),
+        ("release", Event(name="push", github=TAG, answers={"verify": FAILED}), BUILT[:7]),
+        (
+            "release",
+            Event(name="push", github={**TAG, "ref": "refs/tags/v1", "ref_name": "v1"}),
+            [],
+        ),
+        (
+            "release",
+            Event(name="push", github={**TAG, "ref": "refs/tags/v12", "ref_name": "v12"}),
+            [],
+        ),
+        ("release", Event(name="push", github=PUSH), []),
+    ],
+)
+def test_what_our_own_repository_runs(workflow: str, event: Event, expected: list[str]) -> None:
+    [run] = play(FILES, f".github/workflows/{workflow}.yml", [event])
+    assert run.errors == ()
+    assert sorted(run.ran) == sorted(expected)
+
+
 CALLED = ("check", "deliver", "judge-model", "release-model", "watch", "watch-model", "command")
 CONDITIONS = [
     (path, line)
