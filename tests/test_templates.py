@@ -13,6 +13,8 @@ import pytest
 from tidegate import pin
 from tidegate.doctor.flow import flow
 from tidegate.doctor.workflow import INPUTS, NEEDED, SECRETS
+from tidegate.grants import Job
+from tidegate.policy import WORKFLOWS
 from tidegate.render import starter
 from tidegate.yaml12 import parse
 
@@ -88,6 +90,21 @@ def test_a_caller_grants_what_our_workflow_and_all_it_calls_ask_for(name: str) -
 
     visit(name)
     assert asked == dict(NEEDED[name])
+
+
+def test_the_cloud_trusts_the_files_whose_jobs_ask_for_a_token() -> None:
+    """`job_workflow_ref` names the file that the job itself stands in, not one that calls it."""
+    asking = {
+        path.name
+        for path in (TOP / ".github" / "workflows").glob("*.yml")
+        if "workflow_call" in (ours(path.name)["on"] or {})
+        for job in ours(path.name)["jobs"].values()
+        if "runs-on" in job and (job.get("permissions") or {}).get("id-token") == "write"
+    }
+    assert asking == set(WORKFLOWS[Job.OPERATE])
+    for files in WORKFLOWS.values():
+        for file in files:
+            assert ours(file)["jobs"]
 
 
 @pytest.mark.parametrize("name", sorted(INPUTS))

@@ -94,7 +94,9 @@ def requirements(folder: Path, top: Path) -> Guess | None:
                 path = (base / name).relative_to(top).as_posix()
                 return Guess(value=path, why="your packages, installed for training and scoring")
         project = base / "pyproject.toml"
-        if project.is_file() and re.search(r"^\[project\]", project.read_text(), re.MULTILINE):
+        if project.is_file() and re.search(
+            r"^\[project\]", project.read_text(errors="replace"), re.MULTILINE
+        ):
             path = project.relative_to(top).as_posix()
             return Guess(value=path, why="your packages: the dependencies of [project]")
     return None

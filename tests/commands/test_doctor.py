@@ -244,7 +244,7 @@ def test_the_policies_name_this_repository_and_its_pin(
     said = json.dumps(document)
     assert "repo:acme/churn:environment:production-operate" in said
     assert str(hub.repository_id) in said
-    assert f"deliver.yml@{pin.COMMIT}" in said
+    assert f"watch-model.yml@{pin.COMMIT}" in said
     assert "acme-models" in said
     assert "repository_id" not in document["fill_in"]
 

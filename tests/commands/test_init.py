@@ -20,6 +20,8 @@ from tidegate.yaml12 import parse
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.real  # git is asked
+
 FLOW = ".github/workflows/mlops.yml"
 FORKS = ".github/workflows/mlops-forks.yml"
 
@@ -359,7 +361,6 @@ def test_a_hook_outside_a_repository_is_refused(
     assert "git" in capsys.readouterr().err
 
 
-@pytest.mark.real
 def test_what_init_writes_passes_validate_and_doctor_finds_what_is_missing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

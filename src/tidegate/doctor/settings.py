@@ -34,6 +34,7 @@ _BARS = {
     "committer_email_pattern": "committers must follow a pattern",
     "branch_name_pattern": "branch names must follow a pattern",
 }
+_OLDER = "(by rulesets; branch protection of the older kind is not shown)"
 _KEEPS = {"deletion": "deleted", "non_fast_forward": "rewritten"}
 _ADMIN = "An administrator's token shows it: GH_TOKEN=$(gh auth token) tidegate doctor"
 
@@ -129,10 +130,9 @@ def _ledger(rules: tuple[Seen, ...] | None) -> Result:
         return warning(
             what,
             f"it may be {' and '.join(open_to)} by anybody who may push",
-            "Import the ruleset that `tidegate init` prints: Settings > Rules > Rulesets. "
-            "(Branch protection of the older kind is not shown here.)",
+            f"Import the ruleset that `tidegate init` prints: Settings > Rules > Rulesets {_OLDER}",
         )
-    return good(what, "may be appended to; not rewritten, not deleted")
+    return good(what, f"may be appended to; not rewritten, not deleted {_OLDER}")
 
 
 def _environments(
