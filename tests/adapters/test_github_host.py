@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections import Counter
 from copy import deepcopy
@@ -536,6 +537,16 @@ def test_a_forks_branch_of_that_name_is_not_our_proposal(hub: Hub, host: Host) -
         head=PROPOSAL.branch, sha="e" * 40, head_repository="mona/churn", head_repository_id=5
     )
     assert host.propose(PROPOSAL) != theirs["html_url"]
+
+
+def test_another_branchs_pull_request_is_not_our_proposal() -> None:
+    """GitHub answers with every pull request where it does not understand the filter."""
+    head = {"ref": "other", "repo": {"full_name": "acme/churn"}}
+    listed = json.dumps([{"html_url": "https://github.test/1", "head": head}]).encode()
+    created = b'{"html_url": "https://github.test/2"}'
+    with scripted((200, {}, listed), (201, {}, created)) as (url, _):
+        host = GitHubHost(Api(url, "t0ken"), "acme/churn", default_branch="main")
+        assert host.propose(PROPOSAL) == "https://github.test/2"
 
 
 def test_where_workflows_may_not_open_pull_requests_there_is_none(hub: Hub, host: Host) -> None:

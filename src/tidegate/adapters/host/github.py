@@ -91,9 +91,12 @@ class GitHubHost:
         def look() -> str | None:
             head = f"{self._repository.partition('/')[0]}:{proposal.branch}"
             pulls = self._api.pages(f"{self._at}/pulls", state="all", head=head, direction="asc")
-            return next(
-                (str(pull["html_url"]) for pull in pulls if self._is_ours(pull["head"])), None
+            ours = (  # GitHub ignores a filter that it does not understand
+                pull
+                for pull in pulls
+                if pull["head"]["ref"] == proposal.branch and self._is_ours(pull["head"])
             )
+            return next((str(pull["html_url"]) for pull in ours), None)
 
         def create() -> str:
             body = {
