@@ -7,10 +7,11 @@ they were agreed on before.
 from __future__ import annotations
 
 import json
+import os.path
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tidegate.errors import ConfigError
+from tidegate.errors import ConfigError, OutsideError
 from tidegate.git import GitError, git, text
 from tidegate.load import loads
 from tidegate.render.report import RuleChange
@@ -30,25 +31,38 @@ def judged_by(
 ) -> tuple[Config, tuple[RuleChange, ...]]:
     """Return the configuration with the gate of ``base``, and what the checked-out file changes.
 
-    Without a ``base``, or where it has no such file yet, the file's own rules hold.
+    Without a ``base``, or where that has no file of this model yet, the file's own rules hold.
 
     Raises:
+        OutsideError: there is no such commit here, or its files cannot be read.
         ConfigError: the base's task is another one, so that its rules say nothing about this model.
     """
     if base is None:
         return own.config, ()
+    commit = _commit(repository, base)
     name = path.relative_to(repository.resolve()).as_posix()
-    try:
-        before = git(repository, "show", f"{base}:{name}").decode(errors="replace")
-    except GitError:
-        return own.config, ()
-    try:
-        agreed = loads(f"{base[:12]}:{name}", before)
-    except ConfigError:
-        broken = RuleChange(key="mlops.yaml", before="does not load", after="loads: its own rules")
-        return own.config, (broken,)
-    changes = tuple(_changes(agreed.data, own.data))
-    changes += tuple(_changed_rows(repository, path.parent, base, own.config))
+    broken = RuleChange(key="mlops.yaml", before="does not load", after="loads: its own rules")
+    moved: tuple[RuleChange, ...] = ()
+    files = _files(repository, commit)
+    if name in files:
+        agreed = _loaded(repository, commit, name)
+        if agreed is None:
+            return own.config, (broken,)
+    else:  # new, or moved here: a model takes its rules along
+        found = ((other, _loaded(repository, commit, other)) for other in files)
+        before, agreed = next(
+            (
+                (other, loaded)
+                for other, loaded in found
+                if loaded is not None and loaded.config.model.name == own.config.model.name
+            ),
+            ("", None),
+        )
+        if agreed is None:
+            return own.config, ()
+        moved = (RuleChange(key="the path of mlops.yaml", before=before, after=name),)
+    changes = (*moved, *_changes(agreed.data, own.data))
+    changes += tuple(_changed_rows(repository, path.parent, commit, own.config))
     if agreed.config.model.task is not own.config.model.task:
         raise ConfigError(
             f"model.task is {own.config.model.task} here and {agreed.config.model.task} before: the "
@@ -59,14 +73,53 @@ def judged_by(
     return judged, changes
 
 
+def _commit(repository: Path, base: str) -> str:
+    try:
+        return text(
+            repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}"
+        )
+    except GitError:
+        raise OutsideError(
+            f"the commit whose rules judge is not here: {base}",
+            remedy="Fetch it first (actions/checkout: fetch-depth 2 or 0).",
+        ) from None
+
+
+def _files(repository: Path, commit: str) -> list[str]:
+    """Return the paths of all ``mlops.yaml`` of a commit."""
+    listed = git(repository, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
+    names = listed.decode(errors="surrogateescape").split("\0")
+    return [name for name in names if name.rpartition("/")[2] == "mlops.yaml"]
+
+
+def _loaded(repository: Path, commit: str, name: str) -> Loaded | None:
+    """Return what a commit's file says; None when it does not load."""
+    before = git(repository, "show", "--end-of-options", f"{commit}:{name}")
+    try:
+        return loads(f"{commit[:12]}:{name}", before.decode(errors="replace"))
+    except ConfigError:
+        return None
+
+
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[RuleChange]:
     old, new = (
-        dict(leaf for key in _JUDGING for leaf in _leaves(key, data.get(key)))
+        _numbered(leaf for key in _JUDGING for leaf in _leaves(key, data.get(key)))
         for data in (before, after)
     )
     for key in sorted({*old, *new}):
         if old.get(key) != new.get(key):
             yield RuleChange(key=key, before=old.get(key), after=new.get(key))
+
+
+def _numbered(leaves: Iterator[tuple[str, str]]) -> dict[str, str]:
+    """Return the leaves by key; two rules of one metric must not hide each other."""
+    found: dict[str, str] = {}
+    for key, value in leaves:
+        number, name = 1, key
+        while name in found:
+            number, name = number + 1, f"{key} ({number + 1})"
+        found[name] = value
+    return found
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -90,18 +143,26 @@ def _changed_rows(
     """Tell when the holdout's rows themselves are other ones; only git can say what they were."""
     if "${" in config.data.holdout:
         return
-    path = (folder / config.data.holdout).resolve()
-    if not path.is_relative_to(repository.resolve()):
-        return
-    name = path.relative_to(repository.resolve()).as_posix()
-    blobs = [_blob(repository, commit, name) for commit in (base, "HEAD")]
-    if blobs[0] is not None and blobs[0] != blobs[1]:
-        before, after = (blob[:12] if blob else None for blob in blobs)
-        yield RuleChange(key=f"the rows of {config.data.holdout}", before=before, after=after)
+    top, path = repository.resolve(), folder / config.data.holdout
+    # As it is written, and where links lead: either may be what the request replaces.
+    for place in dict.fromkeys((os.path.normpath(path), str(path.resolve()))):
+        name = os.path.relpath(place, top)
+        if name.startswith("../"):
+            continue
+        before, after = (_blob(repository, commit, name) for commit in (base, "HEAD"))
+        if before is not None and before != after:
+            yield RuleChange(
+                key=f"the rows of {config.data.holdout}",
+                before=before[:12],
+                after=after[:12] if after else None,
+            )
+            return
 
 
 def _blob(repository: Path, commit: str, name: str) -> str | None:
     try:
-        return text(repository, "rev-parse", "--verify", "--quiet", f"{commit}:{name}")
+        return text(
+            repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}:{name}"
+        )
     except GitError:
         return None

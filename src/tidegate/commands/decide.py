@@ -161,15 +161,24 @@ def _check_case(context: Context, case: Case, base: str | None) -> None:
     wanted = (context.config.model.name, context.head, base)
     if (case.model, case.commit, case.base) != wanted:
         raise NotJudgedError(
-            f"the case is about {case.model} at {case.commit[:12]}, not {wanted[0]} at {wanted[1][:12]}"
+            f"the case is about {case.model} at {case.commit[:12]} under the rules of "
+            f"{(case.base or case.commit)[:12]}, not {wanted[0]} at {wanted[1][:12]} under those of "
+            f"{(wanted[2] or wanted[1])[:12]}"
         )
+    holdout = file_digest(context.path(context.config.data.holdout, "data.holdout"))
+    if case.holdout != holdout:
+        raise NotJudgedError("the case is about other holdout rows than those checked out")
 
 
 def _check_scores(scores: Path, digests: list[str]) -> None:
     """Refuse answers that are not those of the job that scored."""
     for said in digests:
         role, _, digest = said.partition("=")
-        if digest and folder_digest(scores / role) != digest:
+        try:
+            same = not digest or folder_digest(scores / role) == digest
+        except OutsideError as error:
+            raise NotJudgedError(f"the {role}'s answers cannot be taken: {error}") from None
+        if not same:
             raise NotJudgedError(
                 f"the {role}'s answers are not what its job wrote", remedy=_REPLACED
             )
@@ -202,6 +211,12 @@ def _take(context: Context, candidate: Path) -> RunRecord:
                 remedy="The training job handed on something else than it was asked for. Look at "
                 "what its code writes.",
             )
+    if record.dirty:
+        raise NotJudgedError(
+            "the model was trained from files that differ from the commit",
+            remedy="Let training leave the files that git knows as they are: what serves must be what "
+            "a commit makes.",
+        )
     taken = replace(
         record,
         rules_digest=context.config.rules_digest,

@@ -142,8 +142,8 @@ def read_evaluation(bundle: Path) -> Evaluation:
 def _keep_parity(bundle: Path, rows: Path, candidate: Scored) -> None:
     """Keep a sample of the rows, with the columns that the model said it reads (or all of them)."""
     inputs = pq.ParquetFile(rows).read()
-    named = candidate.columns or inputs.column_names
-    used = [name for name in named if name in inputs.column_names]
+    named = dict.fromkeys(candidate.columns or ())
+    used = [name for name in named if name in inputs.column_names] or inputs.column_names
     bundles.save_parity(bundle, inputs.select(used), candidate.answers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.commands.context import Context, add_json
 from tidegate.errors import ConfigError, Exit
-from tidegate.git import GitError, text
+from tidegate.git import GitError, git, text
 from tidegate.load import load
 from tidegate.problems import BadConfigError
 from tidegate.render.check import problem_annotations
@@ -43,7 +44,17 @@ class Found:
     @property
     def folder(self) -> str:
         """The folder of its file; empty at the repository's top."""
-        return Path(self.config).parent.as_posix().removeprefix(".")
+        folder = Path(self.config).parent.as_posix()
+        return "" if folder == "." else folder
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The files of its rows, from the repository's top, wherever a path says where they are."""
+        paths = (self.settings.data.train, self.settings.data.holdout)
+        inside = [os.path.normpath(f"{self.folder or '.'}/{path}") for path in paths]
+        return tuple(
+            name for name in inside if "${" not in name and not name.startswith(("../", "/"))
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +86,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         names = ", ".join(model.name for model in models)
         raise ConfigError(f"which model? {names}", remedy="Name one of them as `model`.")
     if args.base:
-        ignored = args.ignore or list(IGNORED)
+        ignored = [glob for glob in args.ignore or () if glob] or list(IGNORED)
         models = [m for m in models if _touched(repository, m, models, args.base, ignored)]
     if args.live:
         models = [model for model in models if _live(repository / model.config, terminal)]
@@ -95,10 +106,13 @@ def _top() -> Path:
 
 def _all(repository: Path, terminal: Terminal) -> list[Found]:
     """Return every model of the repository; all bad files are told at once."""
-    names = text(repository, "ls-files", "-z", "--", _FILE, f"**/{_FILE}").split("\0")
+    listed = git(repository, "ls-files", "-z", "--", _FILE, f"**/{_FILE}")
+    names = listed.decode(errors="backslashreplace").split("\0")  # such a name is then not found
     models: list[Found] = []
     problems: list[str] = []
-    for name in filter(None, names):
+    for name in names:
+        if name.rpartition("/")[2] != _FILE:
+            continue
         try:
             models.append(Found(config=name, settings=load(repository / name)))
         except BadConfigError as error:
@@ -126,20 +140,35 @@ def _all(repository: Path, terminal: Terminal) -> list[Found]:
 def _touched(
     repository: Path, model: Found, models: Sequence[Found], base: str, ignored: Sequence[str]
 ) -> bool:
-    """Tell whether anything that the model is made of differs from ``base``; git matches the globs."""
+    """Tell whether anything that the model is made of differs from ``base``; git matches the globs.
+
+    What the file itself names (its data, ``train.paths``) counts wherever it is, ignored or not.
+    """
+    exclude = [f":(top,exclude,glob){glob}" for glob in ignored]
+    own = f":(top,literal){model.config}"
+    if not git(repository, "ls-files", "-z", "--", own, *exclude):
+        exclude = []  # a model in a folder that is ignored elsewhere
+    inside = f"{model.folder}/" if model.folder else ""
     others = [
         other.folder
         for other in models
-        if other.folder != model.folder and other.folder.startswith(model.folder)
+        if other.folder != model.folder and other.folder.startswith(inside)
     ]
-    paths = [
+    folder = [
         f":(top,literal){model.folder or '.'}",
-        *(f":(top,glob){path}" for path in model.settings.train.paths),
-        *(f":(top,exclude,glob){glob}" for glob in ignored),
+        *exclude,
         *(f":(top,exclude,literal){folder}" for folder in others),
     ]
+    named = [
+        *(f":(top,literal){name}" for name in model.data),
+        *(f":(top,glob){path}" for path in model.settings.train.paths),
+    ]
     try:
-        return bool(text(repository, "diff", "--name-only", base, "HEAD", "--", *paths))
+        return any(
+            git(repository, "diff", "--name-only", "-z", "--end-of-options", base, "HEAD", "--", *p)
+            for p in (folder, named)
+            if p
+        )
     except GitError:  # a commit that is not here (a first push, a shallow clone): better too much
         return True
 

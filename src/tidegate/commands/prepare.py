@@ -16,7 +16,7 @@ from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.serving import serving
 from tidegate.commands.train import recipe_of
 from tidegate.core.events import Phase
-from tidegate.digests import file_digest
+from tidegate.digests import file_digest, folder_digest
 from tidegate.errors import ConfigError, Exit, NotJudgedError, RefusedError, TidegateError
 from tidegate.git import text
 from tidegate.home import MODEL
@@ -88,7 +88,8 @@ def settled(context: Context, state: State, *, pull_request: bool) -> str:
         return ""
     rollouts = (*((state.rollout,) if state.rollout else ()), *reversed(state.past))
     mine = next((r for r in rollouts if r.model.commit == context.head), None)
-    if recipe_of(context) in state.quarantined:
+    recipe = recipe_of(context)
+    if recipe in state.quarantined:
         raise RefusedError(
             "a model of this very recipe (code, configuration, data) was taken back",
             remedy="Change something that matters. Only a person lifts a quarantine: "
@@ -96,6 +97,8 @@ def settled(context: Context, state: State, *, pull_request: bool) -> str:
         )
     if mine is not None and mine.phase not in (Phase.WITHDRAWN, Phase.REFUSED):
         return f"version {mine.model.version} of this commit is known: {mine.phase}"
+    if state.champion is not None and state.champion.recipe == recipe:
+        return f"version {state.champion.version}, which serves, is of this very recipe"
     return ""
 
 
@@ -182,10 +185,28 @@ def within_reach(context: Context, state: State) -> dict[str, Path]:
     except TidegateError as error:
         context.terminal.progress(f"no artifact of what serves: {error}")
     try:
-        return references(context, state)
+        return _at_hand(context, state, versions) or references(context, state)
     except TidegateError as error:
         context.terminal.progress(f"production's model is out of reach here: {error}")
         return {}
+
+
+def _at_hand(
+    context: Context, state: State, versions: Mapping[str, VersionRef]
+) -> dict[str, Path] | None:
+    """Return the bundles when all of them are on this machine: then no registry need be there.
+
+    Raises:
+        OutsideError: one is not signed as ``mlops.yaml`` demands.
+    """
+    trust, name = context.trust(state), context.config.model.name
+    found = {role: context.home.fetched(model.digest) for role, model in versions.items()}
+    for role, model in versions.items():
+        model_folder = found[role] / MODEL
+        if not model_folder.is_dir() or folder_digest(model_folder) != model.digest:
+            return None
+        trust.check(name, model)
+    return found
 
 
 def holdout(context: Context) -> pa.Table:

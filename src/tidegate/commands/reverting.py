@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.errors import OutsideError
 from tidegate.git import GitError, git, text
+from tidegate.render.issue import branch_of
 
 if TYPE_CHECKING:
     from tidegate.render.issue import TakenBack
@@ -29,7 +30,7 @@ def push_revert(repository: Path, case: TakenBack) -> str | None:
     Raises:
         OutsideError: the remote cannot be reached, or does not take the branch.
     """
-    branch = f"tidegate/revert-{case.model}-{case.story.rollout.id}"
+    branch = branch_of(case.model, case.story.rollout.id)
     if text(repository, "ls-remote", "origin", f"refs/heads/{branch}"):
         return branch
     git(repository, "fetch", "--quiet", "--no-tags", "origin", f"refs/heads/{case.base}")

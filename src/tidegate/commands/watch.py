@@ -73,13 +73,22 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     state = done.book.state
     if needed and args.successor:
         _hand_over(context, args.successor)
-    if state.champion != at_first.champion:
-        _leave_serving(context, state)
     terminal.outputs(live="true" if needed else "false", state=_word(state))
+    if state.champion != at_first.champion:
+        try:
+            _leave_serving(context, state)
+        except (TidegateError, OSError) as error:  # a rollout's end is not lost for it
+            terminal.progress(f"what serves was not left for pull requests: {error}")
     terminal.emit({**summary(state, state.rollout), "doing": line(done), "live": needed})
     terminal.say(line(done))
-    ended = [EXITS[rollout.phase] for rollout in state.past if rollout.id not in known]
-    return ended[-1] if ended else Exit.OK
+    return _ending([rollout.phase for rollout in state.past if rollout.id not in known])
+
+
+def _ending(phases: list[Phase]) -> Exit:
+    """Return the exit code of the rollouts that ended meanwhile: no later success hides a harm."""
+    if Phase.REVERTED in phases:
+        return EXITS[Phase.REVERTED]
+    return EXITS[phases[-1]] if phases else Exit.OK
 
 
 def _check_machine(context: Context) -> None:
