@@ -192,6 +192,20 @@ def test_a_second_model_in_a_folder_shares_the_workflow(
     assert (folder / FLOW).read_text() == before
 
 
+def test_a_workflow_of_another_name_is_not_doubled(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository(folder)
+    assert main(["init", "--forks"]) == 0
+    for name in (FLOW, FORKS):
+        (folder / name).rename((folder / name).with_name(f"our-{name.rpartition('/')[2]}"))
+    (folder / "mlops.yaml").unlink()
+    capsys.readouterr()
+    assert main(["init", "--forks", "--force", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] == ["mlops.yaml"]
+    assert not (folder / FLOW).exists()
+
+
 def test_started_in_a_folder_the_workflow_stands_at_the_top(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,7 +224,8 @@ def test_a_role_is_told_which_trust_it_needs(setting: Setting, inputs: dict[str,
     found = look(setting, text)
     [result] = [result for what, result in found.items() if what.endswith("role")]
     assert result.state is State.OK
-    assert "doctor --policy" in result.found
+    assert "repo:OWNER/NAME:environment:production-operate" in result.found
+    assert f"doctor --policy {next(iter(inputs))[:3]}" in result.found
 
 
 def test_a_role_without_a_token_to_ask_with_is_found(setting: Setting) -> None:

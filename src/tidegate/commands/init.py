@@ -14,6 +14,7 @@ from tidegate.detect import Guess, Origin
 from tidegate.errors import ConfigError, Exit
 from tidegate.git import GitError, text
 from tidegate.load import load
+from tidegate.pin import REPOSITORY
 from tidegate.render.starter import LEDGER_RULES, mlops_yaml, publisher, workflow
 from tidegate.signing import PRIVATE_KEY, new_pair
 
@@ -146,14 +147,23 @@ def _files(
     if args.no_workflow or args.hook:
         return
     path = place.workflows / "mlops.yml"
-    if args.force or not path.exists():
+    if _wanted(path, "deliver.yml", force=args.force):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_workflow(args, guesses, signed=public_key is not None))
         yield place.name(path), "what runs on GitHub: one job per class of event"
     path = place.workflows / "mlops-forks.yml"
-    if args.forks and (args.force or not path.exists()):
+    if args.forks and _wanted(path, "publish.yml", force=args.force):
         path.write_text(publisher())
         yield place.name(path), "tells a fork's pull request its verdict, without running its code"
+
+
+def _wanted(path: Path, call: str, *, force: bool) -> bool:
+    """Whether to write a workflow: a second one that calls the same would do everything twice."""
+    ours = f"{REPOSITORY}/.github/workflows/{call}@"
+    others = (each for each in path.parent.glob("*.y*ml") if each != path)
+    if any(ours in each.read_text(errors="replace") for each in others):
+        return False
+    return force or not path.exists()
 
 
 def _workflow(args: argparse.Namespace, guesses: dict[str, Guess], *, signed: bool) -> str:
@@ -168,7 +178,9 @@ def _flow_written(written: Iterable[str]) -> bool:
 
 
 def _has_workflow(place: Place) -> bool:
-    return (place.workflows / "mlops.yml").exists()
+    return any(
+        REPOSITORY in each.read_text(errors="replace") for each in place.workflows.glob("*.y*ml")
+    )
 
 
 def _name(folder: Path) -> str:

@@ -77,6 +77,7 @@ class Setting:
     config: Config
     default_branch: str
     sure: bool  # of the default branch
+    slug: str = "OWNER/NAME"
 
     @property
     def local(self) -> bool:
@@ -97,7 +98,7 @@ def look(flows: Sequence[Flow], setting: Setting) -> Iterator[Result]:
     yield _branch(flows, setting)
     yield _runners(calls, setting)
     yield _secrets(calls, setting)
-    yield from _roles(calls)
+    yield from _roles(calls, setting.slug)
     yield from _forks(flows)
 
 
@@ -264,7 +265,7 @@ def _secrets(calls: Sequence[Call], setting: Setting) -> Result:
     return good("secrets", ", ".join(sorted(named)) or "none needed")
 
 
-def _roles(calls: Sequence[Call]) -> Iterator[Result]:
+def _roles(calls: Sequence[Call], slug: str) -> Iterator[Result]:
     """The cloud roles in the inputs: their spelling, and that the job may ask for a token."""
     for what, keys, shapes in (
         ("aws role", ("aws-role", "aws-region"), {"aws-role": _ROLE}),
@@ -276,12 +277,14 @@ def _roles(calls: Sequence[Call]) -> Iterator[Result]:
     ):
         using = [call for call in calls if any(key in call.inputs for key in keys)]
         if using:
-            yield _role(what, keys, shapes, using)
+            found = _role(what, keys, shapes, using)
+            yield found or good(what, _trust(what[:3], slug, using))
 
 
 def _role(
     what: str, keys: tuple[str, str], shapes: Mapping[str, re.Pattern[str]], using: Sequence[Call]
-) -> Result:
+) -> Result | None:
+    """Return what is wrong; None where nothing is."""
     print_it = f"`tidegate doctor --policy {what[:3]}` prints the trust that it needs."
     for call in using:
         if absent := [key for key in keys if key not in call.inputs]:
@@ -296,7 +299,14 @@ def _role(
                 f"{call.where}: has a cloud role but no id-token: write to ask for it with",
                 "Grant id-token: write to that job.",
             )
-    return good(what, f"named by {len(using)} job(s); {print_it}")
+    return None
+
+
+def _trust(cloud: str, slug: str, using: Sequence[Call]) -> str:
+    """Say what the role's trust must hold; nobody can look at it from here."""
+    where = sorted({call.inputs.get("operate-environment", "production-operate") for call in using})
+    subjects = ", ".join(f"repo:{slug}:environment:{name}" for name in where)
+    return f"spelt as a role; its trust must name {subjects}: `tidegate doctor --policy {cloud}`"
 
 
 def _forks(flows: Sequence[Flow]) -> Iterator[Result]:
