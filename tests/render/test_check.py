@@ -16,11 +16,10 @@ from tidegate.problems import BadConfigError
 from tidegate.render.check import (
     MOST,
     check,
+    identical,
     name_of,
     problem_annotations,
     rule_annotations,
-    unreadable,
-    untouched,
 )
 from tidegate.render.comment import job_summary
 from tidegate.render.report import Report
@@ -174,18 +173,10 @@ def test_problems_stand_at_their_lines(tmp_path: Path) -> None:
     assert (missing.line, missing.severity) == (4, Severity.FAILURE)
 
 
-def test_a_bad_file_is_a_failing_check_with_every_problem() -> None:
-    lines = ["a.yaml:3:5: x: got `<b>`, expected 1", "a.yaml:9:1: y: got 2, expected 3"]
-    made = unreadable("m", _COMMIT, BadConfigError(lines), "a.yaml", None)
-    assert made.conclusion is Conclusion.FAILURE
-    assert made.title == "Not judged: 2 problems in a.yaml"
-    assert [note.line for note in made.annotations] == [3, 9]
-    assert made.summary.startswith("- line 3: ``x: got `<b>`, expected 1``\n")
-
-
-def test_a_model_that_is_not_touched_reports_success() -> None:
-    made = untouched("m", _COMMIT)
+def test_the_model_that_serves_already_reports_success() -> None:
+    made = identical("m", _COMMIT, "`7`", "https://x/runs/1")
     assert (made.name, made.conclusion) == (name_of("m"), Conclusion.SUCCESS)
+    assert "`` `7` ``" in made.summary
 
 
 def test_every_kind_of_finding_has_a_key() -> None:

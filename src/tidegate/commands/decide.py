@@ -23,7 +23,7 @@ from tidegate.commands.judging import advise, judge_bundle, show
 from tidegate.commands.prepare import megabytes
 from tidegate.commands.register import register
 from tidegate.commands.report import gather
-from tidegate.commands.telling import tell
+from tidegate.commands.telling import tell, tell_same
 from tidegate.commands.train import recipe_of
 from tidegate.core.anonymous import anonymous
 from tidegate.core.model import Outcome
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import argparse
 
     from tidegate.cases import Case
-    from tidegate.core.model import Verdict
+    from tidegate.core.model import Verdict, VersionRef
     from tidegate.run_record import RunRecord
     from tidegate.terminal import Terminal
 
@@ -101,7 +101,10 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
             raise NotJudgedError(
                 f"{args.failed}: that step failed", remedy="Its log says why; push a fix."
             )
-        verdict = _judge(context, args)
+        case = _taken(context, args)
+        if (champion := _same_as_champion(context)) is not None:
+            return _nothing_new(context, champion)
+        verdict = _judge(context, args, case)
     except TidegateError as error:
         if isinstance(error, OutsideError):
             raise  # nothing is known yet; the same job again may work
@@ -142,13 +145,35 @@ def _leave_result(context: Context, folder: Path, verdict: Verdict) -> None:
     (folder / VERDICT).write_text(json.dumps(shown, allow_nan=False) + "\n")
 
 
-def _judge(context: Context, args: argparse.Namespace) -> Verdict:
+def _same_as_champion(context: Context) -> VersionRef | None:
+    champion = context.ledger().read().state.champion
+    digest = run_record.read(context.bundle).model_digest
+    return champion if champion is not None and champion.digest == digest else None
+
+
+def _nothing_new(context: Context, champion: VersionRef) -> Exit:
+    """Say that the model is, byte for byte, the one that serves: there is nothing to judge."""
+    terminal = context.terminal
+    terminal.outputs(outcome=str(Outcome.PASS), version=champion.version, release="false")
+    terminal.emit({"outcome": str(Outcome.PASS), "version": champion.version, "same": True})
+    terminal.say(f"this is version {champion.version}, which serves: nothing to do")
+    tell_same(context, champion.version)
+    return Exit.OK
+
+
+def _taken(context: Context, args: argparse.Namespace) -> Case:
+    """Take what the other jobs handed on, or nothing of it."""
     case = read_case(args.case, args.case_digest)
     _check_case(context, case, args.base and text(context.repository, "rev-parse", args.base))
     taken = _take(context, args.candidate)
     if args.model_digest and taken.model_digest != args.model_digest:
         raise NotJudgedError("the candidate is not what the training job made", remedy=_REPLACED)
-    _check_scores(args.scores, args.scores_digest)
+    if args.scores_digest:
+        _check_scores(args.scores, args.scores_digest, {"candidate", *case.references})
+    return case
+
+
+def _judge(context: Context, args: argparse.Namespace, case: Case) -> Verdict:
     collect(context, case, args.case, args.scores)
     if not args.advice:
         return judge_bundle(context)
@@ -170,12 +195,12 @@ def _check_case(context: Context, case: Case, base: str | None) -> None:
         raise NotJudgedError("the case is about other holdout rows than those checked out")
 
 
-def _check_scores(scores: Path, digests: list[str]) -> None:
+def _check_scores(scores: Path, digests: list[str], roles: set[str]) -> None:
     """Refuse answers that are not those of the job that scored."""
-    for said in digests:
-        role, _, digest = said.partition("=")
+    said = {role: digest for role, _, digest in (each.partition("=") for each in digests)}
+    for role in sorted(roles):
         try:
-            same = not digest or folder_digest(scores / role) == digest
+            same = folder_digest(scores / role) == said.get(role)
         except OutsideError as error:
             raise NotJudgedError(f"the {role}'s answers cannot be taken: {error}") from None
         if not same:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tidegate.commands.context import BRANCH
 from tidegate.core.notices import Comment
 from tidegate.errors import OutsideError, TidegateError
-from tidegate.render.check import check, rule_annotations
+from tidegate.render.check import check, identical, rule_annotations
 from tidegate.render.comment import comment, job_summary
 
 if TYPE_CHECKING:
@@ -99,6 +99,16 @@ def tell(context: Context, report: Report, *, config: Path | None = None) -> Non
         return
     _try(context, "the check", lambda: host_of(runner).check(check(report, found)))
     _try(context, "the comment", lambda: _comment(runner, report))
+
+
+def tell_same(context: Context, version: str) -> None:
+    """Tell the check that the model is the one that serves; a comment would say nothing."""
+    runner = context.terminal.runner
+    if runner is None or runner.from_fork:
+        return
+    name = context.config.model.name
+    check_run = identical(name, runner.head, version, runner.run_url)
+    _try(context, "the check", lambda: host_of(runner).check(check_run))
 
 
 def _comment(runner: Runner, report: Report) -> None:

@@ -73,37 +73,14 @@ def check(report: Report, annotations: Sequence[Annotation] = ()) -> Check:
     )
 
 
-def untouched(model: str, commit: str, url: str | None = None) -> Check:
-    """Return the check of a pull request that changes nothing of the model: it must report, too."""
+def identical(model: str, commit: str, version: str, url: str | None = None) -> Check:
+    """Return the check of a change after which training makes the very model that serves."""
     return Check(
         name=name_of(model),
         commit=commit,
         conclusion=Conclusion.SUCCESS,
-        title="Not touched: nothing to judge",
-        summary="No file of this model is changed by this pull request.\n",
-        url=url,
-    )
-
-
-def unreadable(model: str, commit: str, error: BadConfigError, path: str, url: str | None) -> Check:
-    """Return the check of a pull request whose ``mlops.yaml`` cannot be used.
-
-    Args:
-        model: as the base branch names it, or the name of the file's folder.
-        commit: the pull request's newest.
-        error: every problem of the file.
-        path: of the file, from the top of the repository.
-        url: of the run.
-    """
-    notes = problem_annotations(error, path)
-    count = f"{len(error.lines):,} problem{'s' if len(error.lines) > 1 else ''}"
-    return Check(
-        name=name_of(model),
-        commit=commit,
-        conclusion=Conclusion.FAILURE,
-        title=f"Not judged: {count} in {plain(path)}"[:_TITLE],
-        summary="".join(f"- {_line_word(note)}\n" for note in notes) or f"{count}.\n",
-        annotations=notes,
+        title="The model that serves already",
+        summary=f"Training made version {code(version)} again, byte for byte.\n",
         url=url,
     )
 
