@@ -161,6 +161,21 @@ CASES = {
         "8:28: release.canary.labels: got required: true without a label guard, expected a "
         "label_error or label_loss guard, or required: false",
     ),
+    "two-registries": (
+        GOOD + "registry: {uri: 'http://x', store: github-releases}\n",
+        "8:29: registry.store: got a store beside registry.uri, expected one of the two, because a "
+        "version has one home; remove the line of the registry that you do not use",
+    ),
+    "store-misspelt": (
+        GOOD + "registry: {store: github-release}\n",
+        "8:19: registry.store: got 'github-release', expected one of github-releases; "
+        "did you mean 'github-releases'?",
+    ),
+    "public-key": (
+        GOOD + "registry: {public_key: 'AAAA'}\n",
+        "8:24: registry.public_key: got 'AAAA', expected an Ed25519 public key in base64 (44 "
+        "characters): only versions signed with its private key may serve",
+    ),
     "half-a-variable": (
         GOOD + "registry: {uri: '${MLFLOW'}\n",
         "8:17: registry.uri: got '${MLFLOW', expected variables written as ${NAME}",

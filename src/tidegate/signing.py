@@ -119,14 +119,14 @@ class Trust:
     """Which versions may serve: all of them (no key), or those signed under their own name."""
 
     public_key: str | None
-    signatures: Mapping[VersionRef, frozenset[str]] = field(default_factory=dict)
+    signatures: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def holds(self, name: str, model: VersionRef) -> bool:
         """Whether the version may serve."""
         if self.public_key is None:
             return True
         signed, key = statement(name, model), self.public_key
-        return any(verify(signed, given, key) for given in self.signatures.get(model, ()))
+        return any(verify(signed, given, key) for given in self.signatures.get(model.digest, ()))
 
     def check(self, name: str, model: VersionRef) -> None:
         """Refuse a version that may not serve.
@@ -136,7 +136,7 @@ class Trust:
         """
         if self.holds(name, model):
             return
-        signed = bool(self.signatures.get(model))
+        signed = bool(self.signatures.get(model.digest))
         why = "is signed by another key or as something else" if signed else "is not signed"
         raise UntrustedError(
             f"version {model.version} of {name} {why}, and registry.public_key asks for it",

@@ -90,7 +90,7 @@ def _note(
         registry.annotate(name, model.version, {TAG: signature})
 
     def registered(book: Book) -> Registered | None:
-        signed = not signature or signature in book.state.signatures.get(model, ())
+        signed = not signature or signature in book.state.signatures.get(model.digest, ())
         if model in book.state.versions and signed:
             return None
         return Registered(model=model, signature=signature)

@@ -107,7 +107,7 @@ class State:
     past: tuple[Rollout, ...] = ()
     tenures: tuple[Tenure, ...] = ()
     versions: tuple[VersionRef, ...] = ()
-    signatures: Mapping[VersionRef, frozenset[str]] = field(default_factory=dict)
+    signatures: Mapping[str, frozenset[str]] = field(default_factory=dict)  # of a digest
     quarantined: frozenset[str] = frozenset()  # digests of bytes and of recipes
     overridden: frozenset[str] = frozenset()
     verdicts: Mapping[str, Judged] = field(default_factory=dict)  # candidate digest -> newest
@@ -190,8 +190,8 @@ def _registered(state: State, registered: Registered) -> State:
     """Note a version; registered again, it may have got (another) signature."""
     model, signed = registered.model, state.signatures
     if registered.signature:
-        given = signed.get(model, frozenset()) | {registered.signature}
-        signed = {**signed, model: given}
+        given = signed.get(model.digest, frozenset()) | {registered.signature}
+        signed = {**signed, model.digest: given}
     known = state.versions if model in state.versions else (*state.versions, model)
     return replace(state, versions=known, signatures=signed)
 
