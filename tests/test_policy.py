@@ -377,6 +377,7 @@ def test_a_permission_names_its_action_and_its_resource(job: Job) -> None:
             assert statement["Action"] == ["iam:PassRole"]
             [service] = statement["Condition"]["StringEquals"].values()
             assert service.endswith(".amazonaws.com")
+    assert all(statement.get("Condition", "none") for statement in policy["Statement"])
     sids = [statement["Sid"] for statement in policy["Statement"]]
     assert len(sids) == len(set(sids))
     assert all(re.fullmatch(r"[A-Za-z0-9]+", sid) for sid in sids)
@@ -434,6 +435,9 @@ def test_what_an_account_does_not_have_is_not_asked_for() -> None:
     policies = json.dumps([aws_permissions(job, known) for job in Job])
     assert "kms:" not in policies
     assert "ecr:" not in policies
+    whole = json.dumps([aws_permissions(job, KNOWN) for job in Job])
+    assert "key/1234-abcd" in whole
+    assert "repository/serving" in whole
 
 
 # --- what a person says, and reads ----------------------------------------------------------

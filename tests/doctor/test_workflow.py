@@ -240,9 +240,9 @@ def test_a_publisher_that_waits_for_another_name_is_found(setting: Setting) -> N
 
 
 def test_no_workflow_at_all_is_one_finding(setting: Setting) -> None:
-    assert {what: result.state for what, result in look(setting).items()} == {
-        "workflow": State.FAILED
-    }
+    found = look(setting)
+    assert {what: result.state for what, result in found.items()} == {"workflow": State.FAILED}
+    assert found["workflow"].remedy == "Run `tidegate init`: it writes one."
 
 
 @pytest.mark.parametrize(
