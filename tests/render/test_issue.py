@@ -38,7 +38,7 @@ def test_the_title_names_version_and_guard_and_the_marker_is_the_first_line(
 def test_the_body_holds_the_evidence_the_exposure_and_what_serves(case: TakenBack) -> None:
     body = issue(case).body
     assert (
-        "| error_rate | 4.91 %<br>of 1,710 | 20 %<br>of 90 | odds 4.84x | 1.5x "
+        "| `error_rate` | 4.91 %<br>of 1,710 | 20 %<br>of 90 | odds 4.84x | 1.5x "
         "| ❌ harm shown (evidence 305, 100 needed) |" in body
     )
     assert "| in traffic | from 1970-01-12 13:47:40 to 1970-01-12 13:53:40 UTC |" in body
@@ -77,7 +77,7 @@ def test_the_pull_request_says_what_it_takes_back_and_why(case: TakenBack) -> No
     made = revert_pull(replace(case, branch="tidegate-revert/m-r12"))
     assert (made.branch, made.base) == ("tidegate-revert/m-r12", "main")
     assert made.title == "Revert #12: m version 2 was taken back"
-    assert "- error_rate: 18 errors in 90 (20 %) against 84 in 1,710 (4.91 %)" in made.body
+    assert "| `error_rate` | 4.91 %<br>of 1,710 | 20 %<br>of 90 | odds 4.84x |" in made.body
     with pytest.raises(ValueError, match="needs a branch"):
         revert_pull(case)
 

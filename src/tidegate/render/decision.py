@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.core.canary import Action, Cause, Decision
 from tidegate.core.standing import GuardEvidence, GuardState
+from tidegate.render.markdown import code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -98,10 +99,10 @@ def guard_line(guard: GuardEvidence, *, of_step: bool = False) -> str:
 
 
 def guard_row(guard: GuardEvidence) -> tuple[str, ...]:
-    """Return one guard's numbers as cells: name, champion, candidate, ratio, limit, what they come to."""
+    """Return one guard's numbers as cells of a Markdown table: name, champion, candidate, ratio, limit, what they come to."""
     what = "ratio" if guard.metric == "label_loss" else "odds"
     return (
-        str(guard.metric),
+        code(guard.metric),
         _rate(guard.metric, guard.champion_rate, guard.champion_n),
         _rate(guard.metric, guard.candidate_rate, guard.candidate_n),
         "-" if guard.ratio is None else f"{what} {guard.ratio:.3g}x",

@@ -15,12 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tidegate.core.notices import Issue, Proposal
 from tidegate.core.standing import GuardState
 from tidegate.render import mermaid
-from tidegate.render.decision import guard_line, guard_row
+from tidegate.render.decision import guard_row
 from tidegate.render.markdown import code, link, plain
 from tidegate.render.report import evidence
-from tidegate.render.words import cause, lasting, share, when
+from tidegate.render.words import CAUSES, cause, lasting, share, when
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tidegate.core.canary import GuardEvidence
     from tidegate.core.model import VersionRef
     from tidegate.core.story import Story
@@ -76,7 +78,9 @@ def issue(case: TakenBack, labels: tuple[str, ...] = ()) -> Issue:
     first = marker(case.model, case.story.rollout.id)
     return Issue(
         marker=first,
-        title=plain(f"{case.model} version {case.version} was taken back: {_names(case)}", 200),
+        title=plain(
+            f"{case.model} version {case.version} was taken back: {_names(case, plain)}", 200
+        ),
         body=f"{first}\n{_written('issue.md.j2', case)}",
         labels=labels,
     )
@@ -100,13 +104,18 @@ def revert_link(case: TakenBack) -> tuple[str, str]:
     if case.proposal is not None:
         return "Merge the pull request that takes it back", case.proposal
     if case.branch is not None:
-        asked = f"{quote(case.base)}...{quote(case.branch)}"
-        body = f"Takes back {case.commit}.\n\nSee the issue about {case.model} {case.story.rollout.id}."
-        fill = f"expand=1&title={quote(_title(case), safe='')}&body={quote(body, safe='')}"
+        asked = f"{_quoted(case.base)}...{_quoted(case.branch)}"
+        body = f"Takes back {plain(case.commit)}: see the issue about {case.model} {case.story.rollout.id}."
+        fill = f"expand=1&title={_quoted(_title(case), '')}&body={_quoted(body, '')}"
         return "Open a pull request that takes it back", f"{case.web}/compare/{asked}?{fill}"
     if case.pull is not None:
         return "Press Revert on the merged pull request", f"{case.web}/pull/{case.pull}"
-    return "Look at the commit, and `git revert` it", f"{case.web}/commit/{quote(case.commit)}"
+    return "Look at the commit, and `git revert` it", f"{case.web}/commit/{_quoted(case.commit)}"
+
+
+def _quoted(text: str, safe: str = "/") -> str:
+    """Return text for an address; what cannot be seen is left out."""
+    return quote(plain(text, 255), safe=safe)
 
 
 def _title(case: TakenBack) -> str:
@@ -114,10 +123,11 @@ def _title(case: TakenBack) -> str:
     return plain(f"Revert {what}: {case.model} version {case.version} was taken back", 200)
 
 
-def _names(case: TakenBack) -> str:
+def _names(case: TakenBack, quoted: Callable[[str], str]) -> str:
     """Return the guards that showed harm, or why else."""
-    names = ", ".join(str(guard.metric) for guard in case.culprits)
-    return names or plain(cause(case.story.rollout.cause))
+    names = ", ".join(quoted(str(guard.metric)) for guard in case.culprits)
+    known = case.story.rollout.cause
+    return names or (cause(known) if known in CAUSES else quoted(known))
 
 
 def _retry(case: TakenBack) -> str:
@@ -133,7 +143,7 @@ def _written(page: str, case: TakenBack) -> str:
         case=case,
         story=story,
         rollout=story.rollout,
-        names=_names(case),
+        names=_names(case, code),
         guards=evidence(story.turns),
         start=start,
         chart=mermaid.traffic(story),
@@ -156,5 +166,5 @@ def _page(name: str) -> Any:
         lstrip_blocks=True,
     )
     pages.filters.update(code=code, when=when, lasting=lasting, share=share)
-    pages.globals.update(link=link, guard_row=guard_row, guard_line=guard_line)
+    pages.globals.update(link=link, guard_row=guard_row)
     return pages.get_template(name)
