@@ -16,7 +16,7 @@ from tidegate.commands.release import EXITS
 from tidegate.commands.serving import leave
 from tidegate.commands.telling import announcer_of, host_of
 from tidegate.core.events import Phase
-from tidegate.errors import ConfigError, Exit, TidegateError
+from tidegate.errors import ConfigError, Exit, OutsideError, TidegateError
 from tidegate.home import MODEL
 from tidegate.perform import run_pass
 from tidegate.render.status import line, summary
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     import argparse
 
     from tidegate.core.state import State
-    from tidegate.perform import Pass
+    from tidegate.perform import Pass, World
     from tidegate.terminal import Terminal
 
 SUMMARY = "tick for a while, tell GitHub, and hand over to the next run"
 
+_PATIENCE = 300.0  # seconds for which passes may fail
 _BEFORE_TRAFFIC = (Phase.REQUESTED, Phase.DEPLOYED, Phase.CHECKED)
 
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     at_first = context.ledger().read().state
     known = {rollout.id for rollout in at_first.past}
     while True:
-        done = run_pass(world)
+        done = _passed(world, terminal, pause)
         announcer(done)
         if (text := line(done)) != before:
             terminal.progress(text)
@@ -89,6 +90,23 @@ def _ending(phases: list[Phase]) -> Exit:
     if Phase.REVERTED in phases:
         return EXITS[Phase.REVERTED]
     return EXITS[phases[-1]] if phases else Exit.OK
+
+
+def _passed(world: World, terminal: Terminal, pause: float) -> Pass:
+    """Make one pass; an outside system that fails is asked again for a while.
+
+    Raises:
+        OutsideError: it failed for minutes; the schedule starts the next watch.
+    """
+    patient = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return run_pass(world)
+        except OutsideError as error:
+            if time.monotonic() >= patient:
+                raise
+            terminal.progress(f"this pass failed, and is made again: {error}")
+        time.sleep(pause)
 
 
 def _check_machine(context: Context) -> None:
