@@ -539,9 +539,17 @@ def test_a_forks_branch_of_that_name_is_not_our_proposal(hub: Hub, host: Host) -
     assert host.propose(PROPOSAL) != theirs["html_url"]
 
 
-def test_another_branchs_pull_request_is_not_our_proposal() -> None:
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"ref": "other", "repo": {"full_name": "acme/churn"}},
+        {"ref": PROPOSAL.branch, "repo": {"full_name": "mona/churn"}},
+        {"ref": PROPOSAL.branch, "repo": None},
+    ],
+    ids=str,
+)
+def test_another_branchs_pull_request_is_not_our_proposal(head: dict[str, Any]) -> None:
     """GitHub answers with every pull request where it does not understand the filter."""
-    head = {"ref": "other", "repo": {"full_name": "acme/churn"}}
     listed = json.dumps([{"html_url": "https://github.test/1", "head": head}]).encode()
     created = b'{"html_url": "https://github.test/2"}'
     with scripted((200, {}, listed), (201, {}, created)) as (url, _):
