@@ -7,17 +7,20 @@ becomes one argument, so that no value is ever read as an option.
 from __future__ import annotations
 
 import base64
+import io
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.cli import VERBS, main
 from tidegate.errors import ConfigError, Exit
+from tidegate.redact import Guarded
 from tidegate.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Iterator, Mapping, MutableMapping
 
 _PREFIX = "TIDEGATE_OPTION_"
 _SWITCHES = frozenset(
@@ -126,7 +129,24 @@ def run() -> int:
     prepare(os.environ, runner)
     for name in [name for name in os.environ if name.startswith(_PREFIX)]:
         del os.environ[name]
-    return main(line)
+    with _guarded():
+        return main(line)
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Keep secrets, and whatever the runner would obey, out of what the engine writes."""
+    before = sys.stdout, sys.stderr
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as in cli.main, which sees the guard
+        sys.stdout.reconfigure(errors="backslashreplace")
+    guards = Guarded(sys.stdout, os.environ), Guarded(sys.stderr, os.environ)
+    sys.stdout, sys.stderr = guards
+    try:
+        yield
+    finally:
+        for guard in guards:
+            guard.finish()
+        sys.stdout, sys.stderr = before
 
 
 if __name__ == "__main__":

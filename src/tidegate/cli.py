@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from tidegate import __version__
 from tidegate.errors import Exit, TidegateError
+from tidegate.redact import redact
 from tidegate.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -103,7 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OUTSIDE
     except OSError as error:  # a full disk, a folder that may not be written
-        _complain(str(error), "Nothing was decided. Repair it and run the same command again.")
+        _complain(
+            redact(str(error), os.environ),
+            "Nothing was decided. Repair it and run the same command again.",
+        )
         return Exit.OUTSIDE
     except Exception as error:  # noqa: BLE001 (the one catch: whatever is left is our bug)
         return _bug(error)
@@ -156,7 +160,7 @@ def _complain(message: str, remedy: str) -> None:
 def _bug(error: Exception) -> int:
     import traceback
 
-    traceback.print_exception(error)
+    sys.stderr.write(redact("".join(traceback.format_exception(error)), os.environ))
     _complain(
         f"this is a bug in Tidegate {__version__}: {type(error).__name__}",
         "Nothing was decided. Please report it with the lines above.",

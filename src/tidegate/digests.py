@@ -21,6 +21,8 @@ def file_digest(path: Path) -> str:
         OutsideError: the file cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device has no end
+            raise OutsideError(f"{path}: not a regular file")
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:

@@ -6,7 +6,10 @@ One place raises none of these and catches all of them: :mod:`tidegate.cli`. Wha
 
 from __future__ import annotations
 
+import os
 from enum import IntEnum
+
+from tidegate.redact import redact
 
 
 class Exit(IntEnum):
@@ -25,6 +28,9 @@ class Exit(IntEnum):
 class TidegateError(Exception):
     """An expected failure: what happened, and what to do about it.
 
+    Its text is shown to people, in public, too: no secret of the environment stands in it, and no
+    password of an address.
+
     Attributes:
         exit_code: the exit code of the process when nobody handles it.
         remedy: one or two sentences telling the reader how to go on; may be empty.
@@ -33,8 +39,8 @@ class TidegateError(Exception):
     exit_code = Exit.BUG
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        super().__init__(message)
-        self.remedy = remedy
+        super().__init__(redact(message, os.environ))
+        self.remedy = redact(remedy, os.environ)
 
 
 class ConfigError(TidegateError):

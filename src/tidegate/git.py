@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TIMEOUT = 120.0
+# A machine's work tree may have seen the user's code, which can write into .git: none of its hooks
+# and no monitor of its choice runs in our processes. (What else .git/config can name, git needs.)
+_OURS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
 class GitError(OutsideError):
@@ -35,7 +38,7 @@ def git(
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(env or {})}
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            ["git", *_OURS, "-C", str(folder), *arguments],
             input=stdin,
             capture_output=True,
             check=False,

@@ -18,8 +18,9 @@ from tidegate.build_canary import build_canary
 from tidegate.build_config import build, warnings_of
 from tidegate.errors import ConfigError
 from tidegate.problems import BadConfigError, Problem, describe, dotted, near, show
+from tidegate.redact import is_secret
 from tidegate.resources import resource
-from tidegate.yaml12 import Document, YamlError, parse
+from tidegate.yaml12 import MAX_BYTES, Document, YamlError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from tidegate.core.model import Task
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_OURS = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_", "TIDEGATE_", "GIT_")
+_PLACES = frozenset({"GITHUB_WORKSPACE", "RUNNER_TEMP"})
 _EXPANDABLE = (
     ("data", "train"),
     ("data", "holdout"),
@@ -60,8 +63,12 @@ def load(path: Path) -> Config:
 def load_fully(path: Path) -> Loaded:
     """Like :func:`load`, and also return warnings and the variables in use."""
     name = str(path)
+    if path.is_symlink():  # its target may be anything that this job can read, and errors quote
+        raise ConfigError(f"{name} is a link", remedy="Write the file itself.")
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 8)  # enough to see that it is too long
+        text = data.decode("utf-8", "strict" if len(data) <= MAX_BYTES else "replace")
     except UnicodeDecodeError as error:
         what = f"got a byte that is not UTF-8 at offset {error.start}, expected UTF-8 text"
         raise BadConfigError([f"{name}:1:1: (top): {what}"]) from None
@@ -137,13 +144,19 @@ def expand(text: str, environment: Mapping[str, str], *, key: str) -> str:
     """Replace each ``${VAR}`` by the environment's value.
 
     Raises:
-        ConfigError: a variable is unset or empty; ``key`` says where it is used.
+        ConfigError: a variable is unset or empty, or holds a secret; ``key`` says where it is used.
 
     >>> expand("sqlite:///${HOME}/r.db", {"HOME": "/h"}, key="registry.uri")
     'sqlite:////h/r.db'
     """
 
     def value(match: re.Match[str]) -> str:
+        if match[1] not in _PLACES and (is_secret(match[1]) or match[1].startswith(_OURS)):
+            raise ConfigError(
+                f"{key}: {match[1]} is not for mlops.yaml: it may hold a secret",
+                remedy="What stands here is sent to others and shown in errors. Use a variable "
+                "of your own; MLflow reads its own credentials from the environment.",
+            )
         if found := environment.get(match[1]):
             return found
         raise ConfigError(

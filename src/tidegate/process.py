@@ -35,14 +35,14 @@ def run_command(
         NotJudgedError: the command failed or took too long; ``what`` names it in the message.
     """
     with (
-        _commands_stopped(),
+        commands_stopped(),
         started(command, what=what, folder=folder, env=env, timeout=timeout) as finish,
     ):
         return finish()
 
 
 @contextmanager
-def _commands_stopped() -> Iterator[None]:
+def commands_stopped() -> Iterator[None]:
     """Keep the runner from obeying what the user's command prints (``::set-output``, ...)."""
     if (runner := Runner.find()) is None:
         yield
@@ -71,6 +71,7 @@ def started(  # noqa: PLR0913 (what a process needs)
     """
     began = time.monotonic()
     with log.open("w") if log else nullcontext(sys.stderr) as output:
+        output.flush()  # what we said so far stands above what it says
         child = subprocess.Popen(
             command,
             shell=isinstance(command, str),  # the user's own command, from the user's own file

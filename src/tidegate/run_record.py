@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import NotJudgedError
 from tidegate.home import RUN
@@ -13,6 +14,9 @@ from tidegate.load import violations
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+_MOST_BYTES = 32_000_000  # the user's code may have written it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +44,21 @@ def save(bundle: Path, record: RunRecord) -> None:
     (bundle / RUN).write_text(json.dumps({"version": 1, **asdict(record)}, indent=2) + "\n")
 
 
+def strict_json(text: str) -> Any:
+    """Decode JSON whose numbers are finite: Python's reader also takes NaN, Infinity and 1e999.
+
+    Raises:
+        ValueError: it is not such JSON.
+    """
+
+    def finite(number: str) -> float:
+        if math.isfinite(value := float(number)):
+            return value
+        raise ValueError(f"a number that is not finite: {number[:20]}")
+
+    return json.loads(text, parse_float=finite, parse_constant=finite)
+
+
 def read(bundle: Path) -> RunRecord:
     """Read a bundle's record.
 
@@ -48,8 +67,10 @@ def read(bundle: Path) -> RunRecord:
     """
     path = bundle / RUN
     try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        if path.stat().st_size > _MOST_BYTES:
+            raise NotJudgedError(f"{path}: larger than {_MOST_BYTES:,} bytes")
+        data = strict_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise NotJudgedError(
             f"{path}: {error}", remedy="Run `tidegate train` for this commit first."
         ) from None

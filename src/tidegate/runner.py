@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import OutsideError
+from tidegate.redact import Guarded, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
     from tidegate.core.notices import Annotation
 
 SUMMARY_LIMIT = 1_000_000  # bytes; GitHub cuts at 1 MiB
-_SECRET = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_", "TIDEGATE_")
+# GIT_CONFIG_: the header with the token that git is given (action.py).
+_SECRET = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_", "TIDEGATE_", "GIT_CONFIG_")
+_REGISTRY = frozenset(
+    {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
+)
 _HARMLESS = frozenset(
     {"GITHUB_ACTIONS", "RUNNER_OS", "RUNNER_ARCH", "RUNNER_TEMP", "RUNNER_TOOL_CACHE"}
 )
@@ -148,12 +153,12 @@ class Runner:
         if not _NAME.fullmatch(name):
             raise ValueError(f"not an output's name: {name!r}")
         mark = f"tidegate-{uuid.uuid4()}"
-        text = value.replace("\r", "").replace("\0", "")
+        text = redact(value, self.env).replace("\r", "").replace("\0", "")
         self._append("GITHUB_OUTPUT", f"{name}<<{mark}\n{text}\n{mark}\n")
 
     def summary(self, markdown: str) -> None:
         """Add to the job's summary, cut to what GitHub shows."""
-        kept = markdown.encode()[:SUMMARY_LIMIT].decode(errors="ignore")
+        kept = redact(markdown, self.env).encode()[:SUMMARY_LIMIT].decode(errors="ignore")
         self._append("GITHUB_STEP_SUMMARY", kept.rstrip("\n") + "\n\n")
 
     def _append(self, variable: str, text: str) -> None:
@@ -169,7 +174,7 @@ class Runner:
         level = {"failure": "error", "warning": "warning"}.get(annotation.severity, "notice")
         where = {"file": annotation.path, "line": str(annotation.line), "title": annotation.title}
         options = ",".join(f"{key}={_property(value)}" for key, value in where.items())
-        self._command(f"::{level} {options}::{_data(annotation.message)}")
+        self._command(f"::{level} {options}::{_data(redact(annotation.message, self.env))}")
 
     def mask(self, secret: str) -> None:
         """Keep every line of a secret out of the log."""
@@ -189,14 +194,19 @@ class Runner:
 
     def _command(self, line: str) -> None:
         # On standard error: standard output belongs to the command, and may be JSON.
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+        if isinstance(sys.stderr, Guarded):
+            sys.stderr.command(line)
+        else:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
 def without_credentials(env: Mapping[str, str]) -> dict[str, str]:
     """Return an environment that may be given to the user's code: no tokens, no runner files."""
     return {
-        key: value for key, value in env.items() if key in _HARMLESS or not key.startswith(_SECRET)
+        key: value
+        for key, value in env.items()
+        if key in _HARMLESS or (not key.startswith(_SECRET) and key not in _REGISTRY)
     }
 
 

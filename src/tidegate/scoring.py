@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from tidegate.cases import INPUT, Case, Scored, save_scored
 from tidegate.digests import folder_digest
 from tidegate.errors import ConfigError, NotJudgedError
-from tidegate.process import started
+from tidegate.process import commands_stopped, started
 from tidegate.tables import read_table
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def score(case: Case, rows: Path, models: Mapping[str, Path], into: Path, code: 
         work = Path(temporary)
         desk = _Desk(case=case, rows=rows / INPUT, work=work, code=code)
         for group in [[role] for role in models] if case.timed else [list(models)]:
-            with ExitStack() as stack:  # one failure, or an interrupt, ends them all
+            with commands_stopped(), ExitStack() as stack:  # one failure ends them all
                 waiting = {
                     role: stack.enter_context(desk.started(role, models[role])) for role in group
                 }

@@ -29,8 +29,10 @@ def main() -> None:
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         venv.create(folder, clear=True, with_pip=True)
+        # Isolated, and not in the checkout: a pip.py or a uv.toml there is not ours.
         run(
             str(python),
+            "-I",
             "-m",
             "pip",
             "install",
@@ -39,8 +41,9 @@ def main() -> None:
             *CHECKED,
             "-r",
             str(LOCKS[0]),
+            cwd=folder,
         )
-        uv(folder, *CHECKED, "-r", str(LOCKS[1]))
+        uv(folder, *CHECKED, "-r", str(LOCKS[1]), cwd=folder)
         site = next((folder / "lib").glob("python*/site-packages"))
         (site / "tidegate.pth").write_text(f"{ENGINE / 'src'}\n", encoding="utf-8")
         (folder / "complete").touch()
@@ -51,15 +54,16 @@ def main() -> None:
         file.write(f"python={python}\n")
 
 
-def uv(folder: Path, *arguments: str) -> None:
+def uv(folder: Path, *arguments: str, cwd: Path | None = None) -> None:
     """Install into the environment; several times faster than pip."""
     environment = {**os.environ, "VIRTUAL_ENV": str(folder)}
-    run(str(folder / "bin" / "uv"), "pip", "install", "--quiet", *arguments, env=environment)
+    own = str(folder / "bin" / "uv")
+    run(own, "pip", "install", "--quiet", *arguments, env=environment, cwd=cwd)
 
 
-def run(*command: str, env: dict[str, str] | None = None) -> None:
+def run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
     """Run a command; its failure is ours."""
-    if code := subprocess.run(command, check=False, env=env).returncode:
+    if code := subprocess.run(command, check=False, env=env, cwd=cwd).returncode:
         sys.exit(code)
 
 

@@ -43,13 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     """Train the checked-out commit."""
     context = Context.of(args, terminal)
+    bundle = context.bundle
     record = train(context, hide_holdout=args.hide_holdout)
-    terminal.outputs(bundle=str(context.bundle), model=record.model_digest)
-    terminal.emit({"bundle": str(context.bundle), "model": record.model_digest,
+    terminal.outputs(bundle=str(bundle), model=record.model_digest)
+    terminal.emit({"bundle": str(bundle), "model": record.model_digest,
                    "seconds": round(record.duration, 1), "metrics": dict(record.metrics)})  # fmt: skip
     terminal.say(
         f"trained {record.model_digest[:12]} in {record.duration:.1f} s "
-        f"({record.model_size_mb:.2f} MB) -> {context.bundle}"
+        f"({record.model_size_mb:.2f} MB) -> {bundle}"
     )
     return Exit.OK
 
@@ -63,13 +64,14 @@ def train(context: Context, *, hide_holdout: bool = False) -> RunRecord:
     Raises:
         NotJudgedError: a check or the training failed, or left no single model.
     """
-    work = context.bundle.with_name(f"{context.bundle.name}.part")
+    bundle = context.bundle  # by the commit that is checked out now
+    work = bundle.with_name(f"{bundle.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
         record = _train_in(context, work, hide_holdout=hide_holdout)
-        shutil.rmtree(context.bundle, ignore_errors=True)
-        (work / "bundle").rename(context.bundle)
+        shutil.rmtree(bundle, ignore_errors=True)
+        (work / "bundle").rename(bundle)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return record
@@ -83,6 +85,9 @@ def _train_in(context: Context, work: Path, *, hide_holdout: bool) -> RunRecord:
     holdout = context.path(config.data.holdout, "data.holdout")
     train_digest, holdout_digest = file_digest(train_data), file_digest(holdout)
     # A name of its own: MLflow keeps connections by path, also to a store that is gone.
+    # Asked before the user's code runs, which can change what git says and what git runs.
+    commit, recipe = context.head, recipe_of(context)
+    dirty = bool(text(context.repository, "status", "--porcelain", "--untracked-files=no"))
     store = Path(tempfile.mkdtemp(prefix="tracking-", dir=work))
     opened = open_run(store, template=context.home.root / "tracking" / "empty")
     folder = work / "model"
@@ -113,9 +118,9 @@ def _train_in(context: Context, work: Path, *, hide_holdout: bool) -> RunRecord:
     bundle.mkdir()
     model_digest = _kept(_only_model(folder, logged), bundle / MODEL)
     record = RunRecord(
-        commit=context.head,
-        dirty=bool(text(context.repository, "status", "--porcelain", "--untracked-files=no")),
-        recipe=recipe_of(context),
+        commit=commit,
+        dirty=dirty,
+        recipe=recipe,
         config_digest=config.digest,
         rules_digest=config.rules_digest,
         train_digest=train_digest,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from mlflow import MlflowClient
 
 from tidegate.errors import NotJudgedError
 
+_NAME = re.compile(r"m-[0-9a-f]{32}")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
@@ -96,7 +98,12 @@ def read_run(opened: OpenRun) -> Logged:
         experiment_ids=[run.info.experiment_id],
         order_by=[{"field_name": "creation_timestamp", "ascending": True}],
     )
-    folders = [opened.folder / "artifacts" / "models" / m.model_id / "artifacts" for m in models]
+    # Where it says that they are is not asked: the command wrote that, and its own folder is ours.
+    folders = [
+        opened.folder / "artifacts" / "models" / m.model_id / "artifacts"
+        for m in models
+        if _NAME.fullmatch(m.model_id)
+    ]
     return Logged(
         params=dict(run.data.params),
         metrics={k: v for k, v in run.data.metrics.items() if math.isfinite(v)},  # JSON has no NaN
