@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes import FakeRegistry, make_bundle
 from tests.render.samples import AUC, RUN, Seen, verdict
 from tidegate.cli import main
 from tidegate.commands.context import Context
-from tidegate.commands.report import SUMMARY, gather
+from tidegate.commands.report import SUMMARY, gather, report_for
 from tidegate.core.events import (
     Deployed,
     Judged,
     Mode,
+    Overridden,
     Phase,
     Registered,
     Requested,
@@ -27,9 +29,12 @@ from tidegate.core.events import (
 )
 from tidegate.core.evidence import Arm, Minute, Series
 from tidegate.core.model import Cause, Outcome, VersionRef
-from tidegate.errors import Exit
+from tidegate.digests import folder_digest
+from tidegate.errors import Exit, NotJudgedError, OutsideError
+from tidegate.home import MODEL, VERDICT
 from tidegate.home import RUN as RUN_FILE
-from tidegate.home import VERDICT
+from tidegate.render.comment import comment
+from tidegate.render.report import Override
 from tidegate.render.verdict import document
 from tidegate.terminal import Terminal
 
@@ -189,6 +194,68 @@ def test_without_a_verdict_it_says_what_to_do(
     message, remedy = capsys.readouterr().err.splitlines()
     assert message.startswith("tidegate: v.json: ")
     assert "Run `tidegate " in remedy
+
+
+# --- after the merge, on another machine ----------------------------------------------------
+
+
+def _registered(
+    context: Context, monkeypatch: pytest.MonkeyPatch, judged: Verdict | None
+) -> VersionRef:
+    """Put version 2 into a registry, with what was judged in its bundle, and its story told."""
+    shelf = context.folder / "registry"
+    bundle = make_bundle(shelf / "v2", "model 2")
+    model = replace(_NEW, digest=folder_digest(bundle / MODEL))
+    if judged is not None:
+        digests = replace(judged.digests, candidate=model.digest)
+        (bundle / VERDICT).write_text(json.dumps(document(replace(judged, digests=digests))))
+    monkeypatch.setattr(Context, "registry", lambda _: FakeRegistry(shelf))
+    _append(
+        context, Registered(model=_OLD), Registered(model=model),
+        Judged(outcome="pass", candidate=model.digest, champion=_OLD.digest, holdout="e5" * 32, rules="c3" * 32,
+               recipe=model.recipe, commit=model.commit),
+        _requested(_OLD, Mode.DIRECT), *_turn("r4", Phase.PROMOTED, {"1": 1.0}),
+        _requested(model, Mode.CANARY), Deployed(rollout="r7"),
+        *_turn("r7", Phase.CANARY, {"1": 0.75, "2": 0.25}),
+    )  # fmt: skip
+    return model
+
+
+def test_a_registered_version_brings_its_verdict_along(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _registered(context, monkeypatch, verdict(AUC))
+    report = report_for(context, context.ledger().read(), model)
+    assert report is not None
+    assert (report.candidate, report.champion, report.commit) == ("2", "1", model.commit)
+    assert report.story is not None
+    assert report.story.rollout.phase is Phase.CANARY
+    assert "**`flight-delays`: passed, now in canary at 25 %.**" in comment(report)
+
+
+def test_a_version_registered_without_a_verdict_has_no_report(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _registered(context, monkeypatch, None)
+    assert report_for(context, context.ledger().read(), model) is None
+
+
+def test_a_verdict_that_the_ledger_does_not_know_is_not_shown(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worse = replace(AUC, outcome=Outcome.REJECT, cause=Cause.VIOLATED)
+    model = _registered(context, monkeypatch, verdict(worse))
+    book = context.ledger().read()
+    with pytest.raises(NotJudgedError, match="is not what the ledger says"):
+        report_for(context, book, model)
+    with pytest.raises(OutsideError, match="is not what was judged"):
+        report_for(context, book, replace(model, digest="9" * 64))
+
+
+def test_who_let_a_model_through_is_told(context: Context) -> None:
+    path = _write(context, verdict(replace(AUC, outcome=Outcome.REJECT, cause=Cause.VIOLATED)))
+    _append(context, Overridden(candidate=_NEW.digest, reason="a known bad holdout"))
+    assert gather(context, path).override == Override(by="tidegate", reason="a known bad holdout")
 
 
 def test_the_help_says_the_same_as_the_command() -> None:

@@ -11,11 +11,12 @@ import pytest
 import tidegate.render
 from tests.engine import POLICY, Engine
 from tests.render.samples import AUC, GOLDEN, RUN, Seen, reports, slices, verdict
+from tests.render.stories import ARTIFACT, RUN_URL, Play, pull_requests
 from tidegate.core import story as stories
-from tidegate.core.events import Ordered
+from tidegate.core.events import Ordered, Phase
 from tidegate.core.model import Cause, Level, Outcome
 from tidegate.render.comment import LIMIT, comment, job_summary
-from tidegate.render.report import Report
+from tidegate.render.report import Report, RuleChange, Step, Unjudged
 from tidegate.render.verdict import document
 
 _GITHUB = 65_536
@@ -188,3 +189,112 @@ def test_one_place_turns_a_metric_into_text() -> None:
 def test_the_comment_and_the_json_say_the_same_reason() -> None:
     judged = reports()["reject"].verdict
     assert str(document(judged)["reason"]) in comment(reports()["reject"]).replace("`", "")
+
+
+# --- what a pull request is told beside its verdict -----------------------------------------
+
+
+def test_time_cost_and_links_are_told() -> None:
+    text = comment(pull_requests()["pass"])
+    assert "- trained and judged in 5 min 12 s; cost: `11 runner minutes`\n" in text
+    assert f"\n[Run]({RUN_URL}) · [full report]({ARTIFACT}) · commit `3f2a9c1`\n" in text
+
+
+def test_a_pull_request_that_changes_its_rules_is_told_so_with_the_difference() -> None:
+    text = comment(pull_requests()["own_rules"])
+    assert (
+        "### This pull request changes its own rules\n\nIt was judged by the base branch's" in text
+    )
+    assert "| `gate.rules[roc_auc].margin` | `0.005` | `0.05` |\n" in text
+    assert "| `gate.rules[log_loss]` | `margin: 1%` | not set |\n" in text
+    assert "| `gate.confidence` | not set | `0.9` |\n" in text
+    assert text.index("changes its own rules") < text.index("| metric | production |")
+
+
+def test_a_fork_is_told_what_it_could_not_be_judged_by() -> None:
+    reports = pull_requests()
+    alone, judged = comment(reports["fork_alone"]), comment(reports["fork"])
+    assert "From a fork: absolute rules only, because production's model was not at hand." in alone
+    assert "From a fork: judged with what forks may read. It is judged fully on merge." in judged
+    assert "From a fork" not in comment(reports["pass"])
+
+
+def test_who_let_it_through_stands_beside_the_verdict() -> None:
+    text = comment(pull_requests()["override"])
+    assert "**`flight-delays`: rejected, let through by a person.**" in text
+    assert "\nLet through by `ada`: `a known bad holdout`\n" in text
+
+
+@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("code", [None, 0, 137])
+def test_what_failed_is_named_with_its_exit_code_and_the_run(step: Step, code: int | None) -> None:
+    failed = Report.without_verdict(
+        model="m", unjudged=Unjudged(step=step, exit_code=code), run_url=RUN_URL
+    )
+    text = comment(failed)
+    assert text.startswith("<!-- tidegate:m -->\n> [!IMPORTANT]\n> **`m`: not judged.** ")
+    assert ("with exit code" in text) == (code is not None)
+    assert f"is in the log of the [run]({RUN_URL})." in text
+    assert "| metric |" not in text
+    assert "<details>" not in text
+
+
+def test_every_step_has_words_of_its_own() -> None:
+    words = {Unjudged(step=step).sentence for step in Step}
+    assert len(words) == len(Step)
+
+
+def test_thousands_of_changed_rules_are_cut_with_a_word() -> None:
+    change = RuleChange(key="k" * 200, before="|" * 200, after="`" * 200)
+    for report in (pull_requests()["pass"], pull_requests()["unjudged"]):
+        text = comment(replace(report, own_rules=(change,) * 5000))
+        assert len(text.encode()) <= LIMIT
+        assert "and 4,970 changes more." in text
+
+
+def test_a_live_canary_shows_the_newest_numbers_and_what_to_expect(tmp_path: Path) -> None:
+    play = Play.begin(tmp_path)
+    play.engine.metrics.requests = 600
+    play.until(Phase.CANARY)
+    for _ in range(60):
+        decision = play.engine.tick(1).wait.decision
+        if decision is not None and decision.cause == "not_shown":
+            break
+    report = play.report(decision=decision)
+    text = comment(report)
+    assert "**`m`: passed, now in canary at 25 %.**" in text
+    assert "\nNot shown yet. Expected: about " in text
+    assert " to the next decision if it is as good and traffic stays the same." in text
+    assert "| `error_rate` | 4.9 %<br>of 5,670 | 5.59 %<br>of 930 |" in text
+    assert "Evidence at the newest pass." in text
+    # Of 600 requests a minute one in four is the candidate's.
+    assert report.story is not None
+    assert report.story.pace is not None
+    assert report.story.pace * 60 == pytest.approx(150, rel=0.3)
+
+
+def test_numbers_of_a_pass_are_not_shown_once_the_rollout_has_ended(tmp_path: Path) -> None:
+    play = Play.begin(tmp_path, bad=True)
+    decision = play.until(Phase.CANARY)
+    play.until(Phase.REVERTED)
+    text = comment(play.report(decision=decision))
+    assert "Evidence at the last change of traffic." in text
+    assert "Expected:" not in text
+
+
+def test_a_withdrawn_model_is_no_success(tmp_path: Path) -> None:
+    report = Play.begin(tmp_path).report()
+    assert report.story is not None
+    ended = replace(report.story.rollout, phase=Phase.WITHDRAWN)
+    text = comment(replace(report, story=replace(report.story, rollout=ended)))
+    assert "> [!WARNING]\n> **`m`: passed, then withdrawn.**" in text
+
+
+def test_what_a_person_undid_is_told(tmp_path: Path) -> None:
+    report = Play.begin(tmp_path).report()
+    assert report.story is not None
+    ended = replace(report.story.rollout, phase=Phase.PROMOTED, ended_at=1.0)
+    told = replace(report.story, rollout=ended, dismissed_at=1_000_000.0)
+    text = comment(replace(report, story=told))
+    assert "> [!CAUTION]\n> **`m`: passed, promoted, then taken back by a person.**" in text
+    assert "A person took it back at 1970-01-12 13:46:40 UTC." in text

@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine import Engine
 from tests.render.samples import ANCHOR, AUC, FLOOR, LATENCY, LOSS, Seen, reports, slices, verdict
+from tests.render.stories import pull_requests
 from tidegate.core import story as stories
 from tidegate.core.model import Cause, Finding, Margin, Outcome
 from tidegate.render import charts
@@ -121,6 +122,15 @@ def test_a_rollout_is_drawn_with_its_evidence(tmp_path: Path) -> None:
     assert text.count('class="block"') == 2  # 5 %, then nothing
     assert 'aria-label="evidence for harm"' in text
     assert "harm shown (evidence 734, 100 needed)" in text
+
+
+def test_a_page_without_a_verdict_says_what_failed_and_shows_the_changed_rules() -> None:
+    seen = Seen.page(html(pull_requests()["unjudged"]))
+    said = " ".join(seen.outside)
+    assert "Training failed with exit code 137. Something is wrong" not in said
+    assert "Training failed with exit code 137. Production is untouched." in said
+    assert "It was judged by the base branch's" in said
+    assert "gate.rules[roc_auc].margin" in seen.codes
 
 
 # --- places and drawings --------------------------------------------------------------------

@@ -71,7 +71,7 @@ class _Guard:
 def html(report: Report) -> str:
     """Return the page. Reads in light and dark, on a phone and on paper."""
     verdict, story = report.verdict, report.story
-    reasons = summary(verdict, plain)
+    reasons = report.unjudged.sentence if report.unjudged else summary(verdict, plain)
     page: str = _page().render(
         report=report,
         tone=_TONES[tone(report)],

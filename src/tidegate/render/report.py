@@ -301,6 +301,8 @@ def tone(report: Report) -> Outcome:
 
 def meaning(report: Report) -> str:
     """Return what that means for production."""
+    if report.unjudged:
+        return "Production is untouched."
     if report.story:
         return f"{ending(report.story)}."
     verdict = report.verdict
