@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import tidegate
 from tidegate.cli import VERBS
 
-SRC = Path(tidegate.__file__).parent
-TOP = SRC.parent.parent
+TOP = Path(__file__).parent.parent
+SRC = TOP / "src" / "tidegate"  # the source, also where the wheel is what is installed
 MODULES = sorted(SRC.rglob("*.py"))
 
 # The package -> the files that may import it at run time (a folder ends in /).

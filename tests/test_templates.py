@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -256,8 +258,14 @@ def test_what_is_no_release_is_stamped_nowhere(tmp_path: Path, commit: str, vers
     assert {path: path.read_text() for path in before} == before
 
 
-def test_stamping_is_one_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert pin.main([]) == 2
-    assert "COMMIT vX.Y.Z" in capsys.readouterr().err
-    assert pin.main([pin.COMMIT, pin.VERSION]) == 0  # as it is: nothing to write
-    assert capsys.readouterr().out == ""
+def test_stamping_is_one_command() -> None:
+    """As the release workflow runs it, in a checkout."""
+
+    def stamped(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(TOP / "src" / "tidegate" / "pin.py"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert stamped().returncode == 2
+    assert "COMMIT vX.Y.Z" in stamped().stderr
+    done = stamped(pin.COMMIT, pin.VERSION)  # as it is: nothing to write
+    assert (done.returncode, done.stdout) == (0, "")
