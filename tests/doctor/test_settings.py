@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.github.server import serve
 from tidegate.adapters.host.api import Api
-from tidegate.adapters.host.reading import GitHubReader
+from tidegate.adapters.host.reading import GitHubReader, Settings
 from tidegate.doctor import settings
 from tidegate.doctor.flow import flow
 from tidegate.doctor.result import Result, State
@@ -122,6 +123,9 @@ SPOILED: dict[str, tuple[Callable[[Hub], None], str, State, str]] = {
     "ours is denied": (
         selected("tidegate/*", "!tidegate/tidegate/*"), "actions", State.FAILED, "tidegate/tidegate/*",
     ),
+    "GitHub's are denied": (
+        selected("tidegate/tidegate/*", "!actions/*"), "actions", State.FAILED, "may not run: actions/*",
+    ),
     "a pull request is asked for": (
         lambda hub: hub.state.rules.append({"type": "pull_request", "_branches": ""}),
         "ledger branch", State.FAILED, "pull_request (it takes pull requests alone)",
@@ -177,7 +181,12 @@ def test_each_setting_that_would_fail_is_found(hub: Hub, name: str) -> None:
 
 @pytest.mark.parametrize(
     "patterns",
-    [("tidegate/*",), ("tidegate/tidegate/*",), ("tidegate/tidegate/.github/workflows/*@*",)],
+    [
+        ("tidegate/*",),
+        ("tidegate/tidegate/*",),
+        ("tidegate/tidegate/.github/workflows/*@*",),
+        ("*tidegate/tidegate/*",),
+    ],
 )
 def test_a_policy_that_names_ours_lets_it_run(hub: Hub, patterns: tuple[str, ...]) -> None:
     selected(*patterns)(hub)
@@ -190,6 +199,31 @@ def test_what_the_token_may_not_see_is_never_in_order(hub: Hub) -> None:
     visible = {"ledger branch", "secret values", "repository"}
     assert {state for what, state in states.items() if what not in visible} == {State.UNSEEN}
     assert {"actions", "environments", "revert pulls"} <= set(states)
+
+
+BLIND = Settings(
+    repository=None, workflow=None, actions=None, selected_actions=None, environments=None
+)
+
+
+def test_a_token_that_sees_nothing_finds_nothing_in_order() -> None:
+    found = list(settings.look(BLIND, None, CALLS, "main"))
+    assert [result.what for result in found] == [*settings.LOOKS, "secret values"]
+    assert {result.state for result in found[:-1]} == {State.UNSEEN}
+    assert all(result.remedy for result in found[:-1])
+
+
+@pytest.mark.parametrize("allowed", ["selected", "a policy of tomorrow", None])
+def test_a_policy_that_cannot_be_read_is_not_in_order(allowed: str | None) -> None:
+    seen = replace(BLIND, actions={"enabled": True, "allowed_actions": allowed})
+    found = {r.what: r for r in settings.look(seen, None, CALLS, "main")}
+    assert found["actions"].state is State.UNSEEN
+
+
+def test_who_starts_a_rollout_is_said(hub: Hub) -> None:
+    assert look(hub)["environment production"].found == "reviewers approve each start"
+    environment(hub, "production")
+    assert look(hub)["environment production"].found == "a start waits for nobody"
 
 
 def test_without_a_token_nothing_is_said_to_be_in_order() -> None:
