@@ -203,7 +203,7 @@ def test_time_cost_and_links_are_told() -> None:
 def test_a_pull_request_that_changes_its_rules_is_told_so_with_the_difference() -> None:
     text = comment(pull_requests()["own_rules"])
     assert (
-        "### This pull request changes its own rules\n\nIt was judged by the base branch's" in text
+        "### This pull request changes its own rules\n\nIt is judged by the base branch's" in text
     )
     assert "| `gate.rules[roc_auc].margin` | `0.005` | `0.05` |\n" in text
     assert "| `gate.rules[log_loss]` | `margin: 1%` | not set |\n" in text
@@ -215,7 +215,7 @@ def test_a_fork_is_told_what_it_could_not_be_judged_by() -> None:
     reports = pull_requests()
     alone, judged = comment(reports["fork_alone"]), comment(reports["fork"])
     assert "From a fork: absolute rules only, because production's model was not at hand." in alone
-    assert "From a fork: judged with what forks may read. It is judged fully on merge." in judged
+    assert "From a fork: judged against a copy of production's model. It is judged fully on merge." in judged
     assert "From a fork" not in comment(reports["pass"])
 
 

@@ -129,7 +129,7 @@ def test_a_page_without_a_verdict_says_what_failed_and_shows_the_changed_rules()
     said = " ".join(seen.outside)
     assert "Training failed with exit code 137. Something is wrong" not in said
     assert "Training failed with exit code 137. Production is untouched." in said
-    assert "It was judged by the base branch's" in said
+    assert "It is judged by the base branch's" in said
     assert "gate.rules[roc_auc].margin" in seen.codes
 
 
