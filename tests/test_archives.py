@@ -370,7 +370,7 @@ def test_a_streamed_zip_with_data_descriptors_is_unpacked(tmp_path: Path) -> Non
             return len(data)
 
     stream = Stream()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.txt", b"hello")
     assert b"PK\x07\x08" in stream.data, "no data descriptor: this test tests nothing"
     (tmp_path / "a.zip").write_bytes(stream.data)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.contracts.registry_contract import RegistryContract, registration
 from tests.github.server import serve
-from tidegate.adapters.host.api import Api, ForbiddenError
+from tidegate.adapters.host.api import Api, ForbiddenError, InvalidError
 from tidegate.adapters.registry import releases
 from tidegate.adapters.registry.release_text import Facts, Note, read, write
 from tidegate.adapters.registry.releases import ReleasesRegistry, site_of
@@ -192,6 +192,40 @@ def test_a_number_whose_tag_outlived_its_release_is_not_used_again(
     hub.state.refs["refs/tags/m-v1"] = "b" * 40
     hub.state.refs["refs/tags/m-v10x"] = "b" * 40
     assert registry_of(hub).register(registration(tmp_path / "one")) == "2"
+
+
+def test_a_number_that_an_immutable_release_once_had_is_passed_over(
+    hub: Hub, tmp_path: Path
+) -> None:
+    registry = registry_of(hub)
+    real = registry._api.send
+
+    def send(method: str, path: str, body: Any = None, **options: Any) -> Any:
+        if method == "PATCH" and body.get("tag_name") in {"m-v1", "m-v2"}:
+            detail = {
+                "field": "tag_name",
+                "code": "custom",
+                "message": "used by an immutable release",
+            }
+            raise InvalidError("refused", status=422, body={"errors": [detail]})
+        return real(method, path, body, **options)
+
+    registry._api.send = send  # type: ignore[method-assign]
+    assert registry.register(registration(tmp_path / "one")) == "3"
+    assert [row["tag_name"] for row in hub.state.releases] == ["m-v3"]
+
+
+def test_a_commit_that_a_job_may_not_tag_leaves_the_tag_on_the_default_branch(
+    hub: Hub, tmp_path: Path
+) -> None:
+    lacking = "Resource not accessible by integration"
+    hub.fail_next("PATCH", r"/releases/\d+$", status=403, message=lacking)
+    assert registry_of(hub).register(registration(tmp_path / "one")) == "1"
+    assert hub.state.refs["refs/tags/m-v1"] == "b" * 40
+    assert "c" * 40 in release(hub, "m-v1")["body"], "the text still names the commit"
+    hub.fail_next("PATCH", r"/releases/\d+$", status=403, message=lacking, times=2)
+    with pytest.raises(ForbiddenError):
+        registry_of(hub).register(registration(tmp_path / "two", "another"))
 
 
 def test_releases_of_the_repository_itself_are_let_alone(hub: Hub, tmp_path: Path) -> None:

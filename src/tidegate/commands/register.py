@@ -20,9 +20,8 @@ from tidegate.signing import TAG, Trust, sign, signing_key, statement
 if TYPE_CHECKING:
     import argparse
 
-    from tidegate.book import Book, Ledger
+    from tidegate.book import Book
     from tidegate.core.state import State
-    from tidegate.ports import Registry
     from tidegate.run_record import RunRecord
     from tidegate.terminal import Terminal
 
@@ -57,8 +56,7 @@ def register(context: Context) -> VersionRef:
     """
     bundle = context.bundle
     trained = run_record.read(bundle)
-    ledger = context.ledger()
-    state = ledger.read().state
+    state = context.ledger().read().state
     _check_accepted(state, trained)
     public = context.config.registry.public_key
     private = signing_key(public, os.environ) if public else None
@@ -68,26 +66,26 @@ def register(context: Context) -> VersionRef:
     model = next((v for v in state.versions if v.digest == trained.model_digest), None)
     if model is not None and trust.holds(name, model):
         return model
-    registry = context.registry()
     if model is None:
         context.terminal.progress("register the model")
         model = VersionRef(
-            version=registry.register(_registration(context, trained)),
+            version=context.registry().register(_registration(context, trained)),
             digest=trained.model_digest,
             recipe=trained.recipe,
             commit=trained.commit,
         )
-    _note(ledger, registry, name, model, private)
+    _note(context, model, private)
     return model
 
 
 def _note(
-    ledger: Ledger, registry: Registry, name: str, model: VersionRef, private: str | None
+    context: Context, model: VersionRef, private: str | None, *, person: str | None = None
 ) -> None:
     """Write a version, with its signature where there is a key, into registry and ledger."""
+    name = context.config.model.name
     signature = sign(statement(name, model), private) if private else ""
     if signature:
-        registry.annotate(name, model.version, {TAG: signature})
+        context.registry().annotate(name, model.version, {TAG: signature})
 
     def registered(book: Book) -> Registered | None:
         signed = not signature or signature in book.state.signatures.get(model.digest, ())
@@ -95,7 +93,7 @@ def _note(
             return None
         return Registered(model=model, signature=signature)
 
-    record(ledger, registered, actor="tidegate")
+    record(context.ledger(), registered, actor=person or "tidegate", human=person is not None)
 
 
 def sign_known(context: Context, version: str) -> VersionRef:
@@ -109,13 +107,13 @@ def sign_known(context: Context, version: str) -> VersionRef:
     if public is None:
         raise ConfigError("nothing to sign for: mlops.yaml has no registry.public_key")
     private = signing_key(public, os.environ)
-    ledger, name, registry = context.ledger(), context.config.model.name, context.registry()
-    known = {model.version: model for model in ledger.read().state.versions}
+    known = {model.version: model for model in context.ledger().read().state.versions}
     if version not in known:
         raise ConfigError(f"no registered version {version}; known: {', '.join(known) or 'none'}")
     model = known[version]
-    bundles.fetch(context.home, registry, name, model, Trust(public_key=None))  # verifies its bytes
-    _note(ledger, registry, name, model, private)
+    anyone = Trust(public_key=None)  # the bytes are verified all the same
+    bundles.fetch(context.home, context.registry(), context.config.model.name, model, anyone)
+    _note(context, model, private, person=context.actor)
     return model
 
 
