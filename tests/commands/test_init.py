@@ -173,6 +173,16 @@ def test_a_branch_of_any_name_comes_through_as_it_is(folder: Path, branch: str) 
     assert flow(FLOW, (folder / FLOW).read_text()).branches() == [branch]
 
 
+@pytest.mark.parametrize(
+    "label", ["self-hosted", '["self-hosted", "gpu"]', "it's", "a: b", "on, off"]
+)
+def test_a_label_of_any_spelling_comes_through_as_it_is(folder: Path, label: str) -> None:
+    assert main(["init", "--operate-runner", label]) == 0
+    calls = flow(FLOW, (folder / FLOW).read_text()).calls
+    given = {call.inputs["operate-runner"] for call in calls if call.file != "check.yml"}
+    assert given == {label}
+
+
 def test_a_second_model_in_a_folder_shares_the_workflow(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,7 +107,11 @@ def _plain(text: str) -> bool:
 
 
 def _flow(text: str) -> str:
-    return text if _plain(text) else json.dumps(text, ensure_ascii=False)
+    if _plain(text):
+        return text
+    if text.isprintable() and "'" not in text:
+        return f"'{text}'"
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _scalar(text: str) -> str:
