@@ -215,7 +215,10 @@ def test_a_fork_is_told_what_it_could_not_be_judged_by() -> None:
     reports = pull_requests()
     alone, judged = comment(reports["fork_alone"]), comment(reports["fork"])
     assert "From a fork: absolute rules only, because production's model was not at hand." in alone
-    assert "From a fork: judged against a copy of production's model. It is judged fully on merge." in judged
+    assert (
+        "From a fork: judged against a copy of production's model. It is judged fully on merge."
+        in judged
+    )
     assert "From a fork" not in comment(reports["pass"])
 
 
