@@ -35,7 +35,7 @@ class Command(Protocol):
 # SUMMARY says the same (a test holds them together); importing them all would cost a second.
 GROUPS: dict[str, dict[str, str]] = {
     "every day": {
-        "init": "write mlops.yaml for this repository, and say what was found",
+        "init": "write mlops.yaml and the GitHub workflow, and say what was found",
         "validate": "check mlops.yaml: every problem at once, as file:line:col",
         "plan": "how long a rollout takes, what it can see, and what a bad model can reach",
         "run": "what a push runs: check, train, evaluate, gate, register, release",

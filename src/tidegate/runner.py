@@ -112,9 +112,17 @@ class Runner:
         return Path(self._need("RUNNER_TEMP"))
 
     @property
+    def run(self) -> int:
+        """The run's number in addresses."""
+        number = self._need("GITHUB_RUN_ID")
+        if not number.isdecimal():
+            raise OutsideError(f"the runner's GITHUB_RUN_ID is not a number: {number!r}")
+        return int(number)
+
+    @property
     def run_url(self) -> str:
         """The page of this run."""
-        return f"{self.server}/{self.repository}/actions/runs/{self._need('GITHUB_RUN_ID')}"
+        return f"{self.server}/{self.repository}/actions/runs/{self.run}"
 
     @property
     def hosted(self) -> bool:
@@ -158,7 +166,7 @@ class Runner:
 
     def summary(self, markdown: str) -> None:
         """Add to the job's summary, cut to what GitHub shows."""
-        kept = redact(markdown, self.env).encode()[:SUMMARY_LIMIT].decode(errors="ignore")
+        kept = redact(markdown, self.env).encode(errors="replace")[:SUMMARY_LIMIT].decode(errors="ignore")
         self._append("GITHUB_STEP_SUMMARY", kept.rstrip("\n") + "\n\n")
 
     def _append(self, variable: str, text: str) -> None:

@@ -232,6 +232,7 @@ def test_a_missing_permission_is_named(
 
 
 READINGS: dict[str, Callable[[GitHubReader], object]] = {
+    "minutes": lambda reader: reader.minutes(7, "churn"),
     "open_pull": lambda reader: reader.open_pull(**ASKED),
     "artifact": lambda reader: reader.artifact("a", 1),
     "newest_artifact": lambda reader: reader.newest_artifact("a", repository_id=1, branch="main"),
@@ -639,6 +640,21 @@ def test_a_closed_pull_request_is_not_published_to(hub: Hub, reader: GitHubReade
 def test_a_pull_request_whose_fork_was_deleted_is_not_found(hub: Hub, reader: GitHubReader) -> None:
     hub.add_pull(**FORK)["head"]["repo"] = None
     assert reader.open_pull(**ASKED) is None
+
+
+def test_what_a_run_has_cost_a_model(hub: Hub, reader: GitHubReader) -> None:
+    assert reader.minutes(7, "churn") is None
+    for name, began, ended in (
+        ("check / model (churn, a/mlops.yaml) / Train", "00:00:00", "00:04:10"),  # 5
+        ("check / model (churn, a/mlops.yaml) / Score", "00:05:00", "00:05:01"),  # 1
+        ("check / model (churn, a/mlops.yaml) / Decide", "00:06:00", None),  # still runs
+        ("check / model (churn-2, b/mlops.yaml) / Train", "00:00:00", "01:00:00"),
+    ):
+        hub.add_job(7, name, f"2026-11-01T{began}Z", ended and f"2026-11-01T{ended}Z")
+    hub.add_job(8, "check / model (churn, a/mlops.yaml) / Train", *["2026-11-01T00:00:00Z"] * 2)
+    assert reader.minutes(7, "churn") == 6
+    assert reader.minutes(7, "other") == 66
+    assert reader.minutes(8, "churn") == 0
 
 
 def test_an_artifact_of_a_run(hub: Hub, reader: GitHubReader) -> None:

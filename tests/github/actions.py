@@ -54,6 +54,13 @@ def list_run_artifacts(hub: Hub, request: Request) -> Answer:
     return artifacts(hub, request, request.number("run_id"))
 
 
+@route("GET", f"{REPO}/actions/runs/{{run_id}}/jobs", "actions=read")
+def list_jobs(hub: Hub, request: Request) -> Answer:
+    run = request.number("run_id")
+    rows = [row for row in hub.state.jobs if row["run_id"] == run]
+    return page(request, [hub.shape("job", row) for row in rows], "jobs")
+
+
 @route("GET", f"{REPO}/actions/artifacts/{{artifact_id}}", "actions=read")
 def get_artifact(hub: Hub, request: Request) -> Answer:
     hub.scan_artifacts()

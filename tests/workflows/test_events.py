@@ -275,14 +275,14 @@ HOLDS: dict[str, dict[str, str]] = {
     "prepare": {"actions": "read", "contents": "read"},
     "train": {"contents": "read"},
     "score": {"contents": "read"},
-    "decide": OURS,
+    "decide": {"actions": "read", **OURS},
     "verdict": {},
     "release": {"contents": "write"},
     "pass": OPERATE,
     "command": OPERATE,
     "publish": {"actions": "read", **OURS},
 }
-FROM_A_FORK = {"decide": dict.fromkeys(OURS, "read")}
+FROM_A_FORK = {"decide": dict.fromkeys(("actions", *OURS), "read")}
 
 # The environment each job passes on the default branch; on a pull request there is none.
 PASSES = {

@@ -23,7 +23,7 @@ from tidegate.commands.judging import advise, judge_bundle, show
 from tidegate.commands.prepare import megabytes
 from tidegate.commands.register import register
 from tidegate.commands.report import gather
-from tidegate.commands.telling import tell, tell_same
+from tidegate.commands.telling import cost, tell, tell_same
 from tidegate.commands.train import recipe_of
 from tidegate.core.anonymous import anonymous
 from tidegate.core.model import Outcome
@@ -120,6 +120,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         gather(context, context.bundle / VERDICT),
         own_rules=context.own_rules,
         seconds=time.time() - run_record.read(context.bundle).started_at,
+        cost=cost(context),
     )
     shutil.copyfile(context.bundle / VERDICT, into / VERDICT)
     if terminal.runner and terminal.runner.from_fork:

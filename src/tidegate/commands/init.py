@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tidegate.terminal import Terminal
 
-SUMMARY = "write mlops.yaml for this repository, and say what was found"
+SUMMARY = "write mlops.yaml and the GitHub workflow, and say what was found"
 
 _IGNORED = ".tidegate/"
 _MODEL = ("run", "train", "holdout", "id", "target", "task")  # what mlops.yaml is made of

@@ -101,6 +101,22 @@ def tell(context: Context, report: Report, *, config: Path | None = None) -> Non
     _try(context, "the comment", lambda: _comment(runner, report))
 
 
+def cost(context: Context) -> str | None:
+    """Return what the run has cost so far, as GitHub bills it; None where that cannot be seen."""
+    from tidegate.adapters.host.reading import GitHubReader
+
+    runner = context.terminal.runner
+    if runner is None or runner.token is None:
+        return None
+    try:
+        reader = GitHubReader(api_of(runner), runner.repository)
+        minutes = reader.minutes(runner.run, context.config.model.name)
+    except TidegateError as error:
+        context.terminal.progress(f"what the run has cost is not known: {error}")
+        return None
+    return None if minutes is None else f"{minutes:,} runner minutes"
+
+
 def tell_same(context: Context, version: str) -> None:
     """Tell the check that the model is the one that serves; a comment would say nothing."""
     runner = context.terminal.runner

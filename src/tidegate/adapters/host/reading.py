@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tidegate.adapters.host.addresses import repository_path, segment
@@ -136,6 +138,22 @@ class GitHubReader:
         at = f"{self._at}/actions/artifacts/{artifact}/zip"
         self._api.download(at, into, at_most=at_most, accept=JSON)
 
+    # --- cost -------------------------------------------------------------------------------------
+
+    @understood()
+    def minutes(self, run: int, model: str) -> int | None:
+        """Return the runner minutes that a run's finished jobs took for a model; None if none are known.
+
+        Each job counts as GitHub bills it: whole minutes, the last one started counts whole. A job is
+        the model's when its name says so (a matrix puts its values there), and every job is where
+        none does.
+        """
+        jobs = list(self._api.pages(f"{self._at}/actions/runs/{run}/jobs", filter="latest"))
+        own = [job for job in jobs if f"({model}," in str(job["name"])] or jobs
+        took = [_minutes(job["started_at"], job["completed_at"]) for job in own]
+        known = [each for each in took if each is not None]
+        return sum(known) if known else None
+
     # --- files ------------------------------------------------------------------------------------
 
     @understood()
@@ -227,6 +245,14 @@ class GitHubReader:
         return tuple(
             str(row["name"]) for row in self._api.pages(at) if row.get("type", "branch") == "branch"
         )
+
+
+def _minutes(started: object, completed: object) -> int | None:
+    try:
+        began, ended = (datetime.fromisoformat(str(at)) for at in (started, completed))
+    except ValueError:  # it still runs, or never did
+        return None
+    return max(0, math.ceil((ended - began).total_seconds() / 60))
 
 
 def _newest(rows: Any) -> Artifact | None:
