@@ -83,13 +83,15 @@ def arguments(env: Mapping[str, str]) -> list[str]:
             continue
         if name not in OPTIONS[command]:
             raise ConfigError(f"{command} takes no input {name!r}")
+        values = value.split() if name in _WORDS else [value]
+        if "--" in values:  # argparse drops it, wherever it stands
+            raise ConfigError(f"input {name}: got '--', expected a value")
         if name in _SWITCHES:
             words.append(f"--{name}")
         elif name in _POSITIONAL:
             positional.append(value)
         else:
             flag = _FLAGS.get(name, f"--{name}")
-            values = value.split() if name in _WORDS else [value]
             words += [f"{flag}={each}" for each in values]
     words += _ALWAYS.get(command, ())
     # What follows "--" is never an option, whatever it begins with.
@@ -110,9 +112,11 @@ def prepare(env: MutableMapping[str, str], runner: Runner) -> None:
     if runner.token:
         secret = base64.b64encode(f"x-access-token:{runner.token}".encode()).decode()
         runner.mask(secret)
-        env["GIT_CONFIG_COUNT"] = "1"
-        env["GIT_CONFIG_KEY_0"] = f"http.{runner.server}/.extraheader"
-        env["GIT_CONFIG_VALUE_0"] = f"AUTHORIZATION: basic {secret}"
+        count = env.get("GIT_CONFIG_COUNT", "")
+        number = int(count) if count.isdecimal() else 0  # after what the machine gives git already
+        env["GIT_CONFIG_COUNT"] = str(number + 1)
+        env[f"GIT_CONFIG_KEY_{number}"] = f"http.{runner.server}/.extraheader"
+        env[f"GIT_CONFIG_VALUE_{number}"] = f"AUTHORIZATION: basic {secret}"
 
 
 def run() -> int:
@@ -121,15 +125,15 @@ def run() -> int:
     if runner is None:
         sys.stderr.write("tidegate: not on a GitHub runner; run `tidegate` itself\n")
         return Exit.USAGE
-    try:
-        line = arguments(os.environ)
-    except ConfigError as error:
-        sys.stderr.write(f"tidegate: {error}\n  {error.remedy}\n")
-        return Exit.USAGE
-    prepare(os.environ, runner)
-    for name in [name for name in os.environ if name.startswith(_PREFIX)]:
-        del os.environ[name]
     with _guarded():
+        try:
+            line = arguments(os.environ)
+        except ConfigError as error:
+            sys.stderr.write(f"tidegate: {error}\n  {error.remedy}\n")
+            return Exit.USAGE
+        prepare(os.environ, runner)
+        for name in [name for name in os.environ if name.startswith(_PREFIX)]:
+            del os.environ[name]
         return main(line)
 
 

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         names = ", ".join(model.name for model in models)
         raise ConfigError(f"which model? {names}", remedy="Name one of them as `model`.")
     if args.base:
-        ignored = [glob for glob in args.ignore or () if glob] or list(IGNORED)
+        ignored = [glob for glob in args.ignore or () if glob] or IGNORED
         models = [m for m in models if _touched(repository, m, models, args.base, ignored)]
     if args.live:
         models = [model for model in models if _live(repository / model.config, terminal)]
@@ -145,9 +145,8 @@ def _touched(
     What the file itself names (its data, ``train.paths``) counts wherever it is, ignored or not.
     """
     exclude = [f":(top,exclude,glob){glob}" for glob in ignored]
-    own = f":(top,literal){model.config}"
-    if not git(repository, "ls-files", "-z", "--", own, *exclude):
-        exclude = []  # a model in a folder that is ignored elsewhere
+    if ignored is IGNORED and _is_ignored(repository, model.config, exclude):
+        exclude = []  # a model below docs/, say
     inside = f"{model.folder}/" if model.folder else ""
     others = [
         other.folder
@@ -155,7 +154,7 @@ def _touched(
         if other.folder != model.folder and other.folder.startswith(inside)
     ]
     folder = [
-        f":(top,literal){model.folder or '.'}",
+        f":(top,literal){model.folder}" if model.folder else ":(top)",  # a literal "." is nothing
         *exclude,
         *(f":(top,exclude,literal){folder}" for folder in others),
     ]
@@ -171,6 +170,13 @@ def _touched(
         )
     except GitError:  # a commit that is not here (a first push, a shallow clone): better too much
         return True
+
+
+def _is_ignored(repository: Path, name: str, exclude: Sequence[str]) -> bool:
+    # By `diff`, whose pathspecs count here; those of ls-files differ in what they exclude.
+    nothing = text(repository, "hash-object", "-t", "tree", "--stdin")
+    own = f":(top,literal){name}"
+    return not git(repository, "diff", "--name-only", "-z", nothing, "HEAD", "--", own, *exclude)
 
 
 def _live(config: Path, terminal: Terminal) -> bool:
