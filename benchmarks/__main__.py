@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("gate", "canary")
+NAMES = ("gate", "canary", "action")
 
 
 def main() -> int:
