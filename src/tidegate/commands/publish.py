@@ -23,6 +23,7 @@ from tidegate.commands.telling import api_of, host_of
 from tidegate.core.anonymous import strangers
 from tidegate.core.events import Looked
 from tidegate.core.notices import Comment
+from tidegate.digests import file_digest
 from tidegate.errors import ConfigError, Exit, OutsideError, RefusedError, TidegateError
 from tidegate.git import text
 from tidegate.home import VERDICT
@@ -34,7 +35,7 @@ from tidegate.render.report import Report
 if TYPE_CHECKING:
     import argparse
 
-    from tidegate.adapters.host.reading import OpenPull
+    from tidegate.adapters.host.reading import Artifact, OpenPull
     from tidegate.core.config import Config
     from tidegate.core.model import Verdict
     from tidegate.runner import Runner
@@ -89,6 +90,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     if pull is None:
         return _nothing(terminal, "no open pull request has that commit as its newest")
     published, refused = [], []
+    failed: OutsideError | None = None
     for name, config in _models(reader, pull).items():
         found = reader.artifact(f"tidegate-result-{name}", stranger.id)
         if found is None:
@@ -96,19 +98,26 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         try:
             if found.size > _MOST_ZIPPED:
                 raise RefusedError(f"the artifact has {found.size:,} bytes; ours never has so many")
-            verdict = _read(reader, found.id, config)
+            verdict = _read(reader, found, config)
         except TidegateError as error:
             refused.append(name)
             terminal.progress(f"{name}: refused: {error}")
             continue
-        _publish(runner, stranger, pull, config, verdict)
-        published.append(name)
+        try:
+            _publish(runner, stranger, pull, config, verdict)
+        except OutsideError as error:  # the others are told nevertheless
+            failed = error
+            terminal.progress(f"{name}: could not be told: {error}")
+        else:
+            published.append(name)
     terminal.emit({"published": published, "refused": refused, "pull": pull.number})
     terminal.say(f"published: {', '.join(published) or 'nothing'}")
     if refused:
         raise RefusedError(
             f"refused: {', '.join(refused)}", remedy="Look at what that pull request's code does."
         )
+    if failed is not None:
+        raise failed
     return Exit.OK
 
 
@@ -156,10 +165,12 @@ def _models(reader: GitHubReader, pull: OpenPull) -> dict[str, Config]:
     return models
 
 
-def _read(reader: GitHubReader, artifact: int, config: Config) -> Verdict:
+def _read(reader: GitHubReader, artifact: Artifact, config: Config) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="tidegate-result-") as temporary:
         folder = Path(temporary)
-        reader.download_artifact(artifact, folder / "result.zip", at_most=_MOST_ZIPPED)
+        reader.download_artifact(artifact.id, folder / "result.zip", at_most=_MOST_ZIPPED)
+        if f"sha256:{file_digest(folder / 'result.zip')}" != artifact.digest:
+            raise RefusedError("the artifact's bytes are not those that its run uploaded")
         unpack_zip(
             folder / "result.zip", folder / "result", most_bytes=_MOST_BYTES, most_files=_FILES
         )
