@@ -196,20 +196,6 @@ def test_without_a_token_git_is_given_nothing(machine: dict[str, str]) -> None:
     assert not any(name.startswith("GIT_CONFIG") for name in machine)
 
 
-def test_state_ends_with_a_hosted_job_and_stays_on_a_machine_of_ones_own(
-    machine: dict[str, str], tmp_path: Path
-) -> None:
-    hosted, own, said = dict(machine), dict(machine), dict(machine)
-    action.prepare(hosted, Runner(hosted))
-    assert hosted["TIDEGATE_HOME"] == str(tmp_path / "tidegate")
-    own["RUNNER_ENVIRONMENT"] = "self-hosted"
-    action.prepare(own, Runner(own))
-    assert own["TIDEGATE_HOME"].endswith("/.tidegate/acme/churn")
-    said["TIDEGATE_HOME"] = "/data/state"
-    action.prepare(said, Runner(said))
-    assert said["TIDEGATE_HOME"] == "/data/state"
-
-
 # --- the whole process ----------------------------------------------------------------------
 
 

@@ -99,14 +99,11 @@ def arguments(env: Mapping[str, str]) -> list[str]:
 
 
 def prepare(env: MutableMapping[str, str], runner: Runner) -> None:
-    """Set what the engine reads from the environment: state directory, and git's credentials.
+    """Set what the engine reads from the environment: the path, and git's credentials.
 
     The checkouts keep no token; git gets it for this process only, as a header for this server only
     (git-config(1), GIT_CONFIG_COUNT).
     """
-    if not env.get("TIDEGATE_HOME"):
-        own = Path.home() / ".tidegate" / runner.repository  # a machine of one's own stays
-        env["TIDEGATE_HOME"] = str(Path(env["RUNNER_TEMP"]) / "tidegate" if runner.hosted else own)
     env.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
     if runner.token:

@@ -33,7 +33,15 @@ _REGISTRY = frozenset(
     {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
 )
 _HARMLESS = frozenset(
-    {"GITHUB_ACTIONS", "RUNNER_OS", "RUNNER_ARCH", "RUNNER_TEMP", "RUNNER_TOOL_CACHE"}
+    {
+        "GITHUB_ACTIONS",
+        "RUNNER_OS",
+        "RUNNER_ARCH",
+        "RUNNER_TEMP",
+        "RUNNER_TOOL_CACHE",
+        "TIDEGATE_HOME",
+        "TIDEGATE_REMOTE",
+    }
 )
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -166,7 +174,11 @@ class Runner:
 
     def summary(self, markdown: str) -> None:
         """Add to the job's summary, cut to what GitHub shows."""
-        kept = redact(markdown, self.env).encode(errors="replace")[:SUMMARY_LIMIT].decode(errors="ignore")
+        kept = (
+            redact(markdown, self.env)
+            .encode(errors="replace")[:SUMMARY_LIMIT]
+            .decode(errors="ignore")
+        )
         self._append("GITHUB_STEP_SUMMARY", kept.rstrip("\n") + "\n\n")
 
     def _append(self, variable: str, text: str) -> None:
