@@ -132,7 +132,10 @@ def test_with_node_and_go_everything_runs(equipped: Machine) -> None:
     done = equipped.dev("test")
     assert (done.returncode, NOTICE in done.stderr) == (0, False)
     assert "python -m tests.act.build" in equipped.called
-    assert equipped.tests == ["pytest -n 2 --dist worksteal -m not heavy"]
+    assert equipped.tests == [
+        "pytest -n 2 --dist worksteal -m not heavy and not workflows",
+        "pytest -n 2 --dist loadfile -m workflows",
+    ]
 
 
 def test_a_tool_that_cannot_be_built_is_a_failure_not_a_gap(equipped: Machine) -> None:
@@ -144,7 +147,7 @@ def test_a_tool_that_cannot_be_built_is_a_failure_not_a_gap(equipped: Machine) -
 
 def test_github_runs_only_what_needs_them(equipped: Machine) -> None:
     assert equipped.dev("github", "-x").returncode == 0
-    assert equipped.tests == ["pytest -n 2 --dist worksteal -m workflows -x"]
+    assert equipped.tests == ["pytest -n 2 --dist loadfile -m workflows -x"]
 
 
 def test_installing_only_runs_nothing(equipped: Machine) -> None:

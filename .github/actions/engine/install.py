@@ -10,7 +10,6 @@ directory.
 
 from __future__ import annotations
 
-import ensurepip
 import fcntl
 import hashlib
 import os
@@ -66,6 +65,10 @@ def place(parent: Path, *, stays: bool) -> Path:
 
 def make(folder: Path, *, copied: bool) -> None:
     """Make the environment; ``copied``: with the package in it, not in the action's checkout."""
+    try:
+        import ensurepip
+    except ImportError:  # Debian and Ubuntu ship Python without it
+        sys.exit("::error::this Python makes no environments: apt-get install python3-venv")
     bundled = next((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"), None)
     venv.create(folder, clear=True, with_pip=bundled is None)
     pip = ["-m", "pip"] if bundled is None else [str(bundled / "pip")]
