@@ -55,6 +55,8 @@ class Step:
     summary: str = ""
     exported: list[tuple[str, str]] = field(default_factory=list)
     path: str = ""
+    given: dict[str, str] = field(default_factory=dict)  # of the engine: inputs, environment
+    env: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -156,7 +158,8 @@ class Play:
             "repository": "acme/churn", "token": self.token, "action_path": str(ENGINE),
         }  # fmt: skip
 
-    def _job(self, name: str, body: Mapping[str, Any], contexts: Mapping[str, Any]) -> Job:
+    def machine(self, name: str) -> Job:
+        """Return a job's fresh machine."""
         job = Job(name, self.root / "machines" / name.replace("/", "-"))
         for folder in (job.temp, job.work, job.root / "home"):
             folder.mkdir(parents=True)
@@ -165,7 +168,17 @@ class Play:
         kept = job.root / "home" / ".tidegate" / "acme" / "churn" / "tracking"
         kept.mkdir(parents=True)
         shutil.copyfile(store, kept / store.name)
-        self.jobs[name] = job
+        return job
+
+    def checked_out(self, name: str) -> Job:
+        """Return a job's fresh machine with the repository on it."""
+        job = self.machine(name)
+        text(job.work, "clone", "--quiet", "--no-checkout", str(self.origin), ".")
+        text(job.work, "checkout", "--quiet", "--detach", self.commit)
+        return job
+
+    def _job(self, name: str, body: Mapping[str, Any], contexts: Mapping[str, Any]) -> Job:
+        job = self.jobs[name] = self.machine(name)
         self.before(job)
         # A caller hands secrets to the jobs that name them; here, to every job that does.
         scope = {
@@ -222,6 +235,16 @@ class Play:
     def engine(self, job: Job, given: Mapping[str, str], env: Mapping[str, str]) -> Step:
         """Run the composite action's steps, as its file says."""
         action = read(".github/actions/engine/action.yml")
+        _, run = action["runs"]["steps"]
+        done = self.shell(job, run["run"], self.engine_env(given, env))
+        values = Values({"steps": {run["id"]: {"outputs": done.outputs}}})
+        done.outputs = {k: values.text(spec["value"]) for k, spec in action["outputs"].items()}
+        done.given, done.env = dict(given), dict(env)
+        return done
+
+    def engine_env(self, given: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of the action's own step."""
+        action = read(".github/actions/engine/action.yml")
         inputs = {name: spec.get("default", "") for name, spec in action["inputs"].items()}
         assert set(given) <= set(inputs), set(given) - set(inputs)
         scope: dict[str, Any] = {
@@ -232,32 +255,35 @@ class Play:
         assert install["id"] == "install"
         assert '"$TIDEGATE_PYTHON" -I' in install["run"]
         values = Values(scope)
-        own = {key: values.text(raw) for key, raw in run["env"].items()}
-        done = self._shell(job, run["run"], {**env, **own})
-        scope["steps"][run["id"]] = {"outputs": done.outputs}
-        done.outputs = {k: values.text(spec["value"]) for k, spec in action["outputs"].items()}
-        return done
+        return {**env, **{key: values.text(raw) for key, raw in run["env"].items()}}
 
-    def _shell(self, job: Job, script: str, env: Mapping[str, str]) -> Step:
-        commands = job.temp / "_runner_file_commands"
-        commands.mkdir(exist_ok=True)
-        files = {name: commands / f"{name}_{uuid.uuid4()}" for name in FILES}
-        for file in files.values():
-            file.touch()
+    def shell(self, job: Job, script: str, env: Mapping[str, str]) -> Step:
+        """Run a step's script as a runner would."""
+        files = self.files(job)
         (job.temp / "step.sh").write_text(script)
         log = job.temp / "step.log"
         with log.open("wb") as out:
             done = subprocess.run(
                 ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(job.temp / "step.sh")],
                 cwd=job.work, check=False, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                timeout=_NO_MORE, env=self._environment(job, files) | job.variables | dict(env),
+                timeout=_NO_MORE, env=self.environment(job, files) | job.variables | dict(env),
             )  # fmt: skip
         said = log.read_bytes()[: 400 * 2**20].decode(errors="replace")
         step = Step("engine", code=done.returncode, log=said)
         self._believe(job, step, {name: file.read_text() for name, file in files.items()})
         return step
 
-    def _environment(self, job: Job, files: Mapping[str, Path]) -> dict[str, str]:
+    def files(self, job: Job) -> dict[str, Path]:
+        """Return fresh files for a step's outputs, environment, path, state and summary."""
+        commands = job.temp / "_runner_file_commands"
+        commands.mkdir(exist_ok=True)
+        files = {name: commands / f"{name}_{uuid.uuid4()}" for name in FILES}
+        for file in files.values():
+            file.touch()
+        return files
+
+    def environment(self, job: Job, files: Mapping[str, Path]) -> dict[str, str]:
+        """Return what a runner sets for a step."""
         return {
             "PATH": os.pathsep.join([*job.path, os.environ["PATH"]]),
             "HOME": str(job.root / "home"), "LANG": "C.UTF-8", "MLFLOW_DISABLE_TELEMETRY": "true",

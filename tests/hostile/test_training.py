@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from tests.hostile.job import Play
 from tests.hostile.secrets import lures
 from tests.hostile.stage import PLANTED, hostile_repo, pushed
 from tests.test_process import alive
+from tidegate.digests import folder_digest
 from tidegate.git import text
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A merge whose training is hostile and whose model is bad: slope 0.2 has a Brier score over 0.24."""
+    """A merge whose training is hostile and whose model is bad: slope 0 has a Brier score over 0.24."""
     root = tmp_path_factory.mktemp("hostile")
     repo, canary = hostile_repo(root)
     commit = pushed(repo)
@@ -61,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             root / "run", root / "origin.git", commit,
             {"repository": {"id": 1001, "default_branch": "main"}},
             secrets={"registry-password": lures()["password"]}, token=hub.token, api=hub.url,
-            variables={"CANARY": str(canary), "LURES": json.dumps([hub.token, *lures().values()])},
+            variables={"CANARY": str(canary), "LURES": json.dumps([t[::-1] for t in (hub.token, *lures().values())])},
         )  # fmt: skip
         home = root / "home"
         (home / "registry").mkdir(parents=True)
@@ -94,9 +95,7 @@ def test_the_verdict_is_that_of_the_model(run: Run) -> None:
 def test_no_output_of_training_is_forged(run: Run) -> None:
     step = run.job("train").engine
     model = run.needs["train"]["outputs"]["model"]
-    assert (
-        model == run.repo_model_digest() if hasattr(run, "repo_model_digest") else model != "f" * 64
-    )
+    assert model == folder_digest(run.play.artifacts / "tidegate-candidate-coin" / "model")
     assert set(run.needs["train"]["outputs"]) == {"model"}
     assert Path(step.outputs["bundle"]).is_relative_to(run.job("train").root)
 
@@ -152,6 +151,23 @@ def test_our_processes_import_nothing_from_the_repository(run: Run) -> None:
     """The repository holds modules named as ours and as those we import."""
     assert {"json.py", "tidegate/__init__.py"} <= set(PLANTED)
     assert run.ran("imported") == []
+
+
+def test_the_modules_would_be_imported_where_nothing_isolates(run: Run, tmp_path: Path) -> None:
+    """Else the test above could not fail."""
+    found = []
+    for number, isolated in enumerate(("", " -I")):
+        canary = tmp_path / f"canary-{number}"
+        canary.mkdir()
+        play = replace(
+            run.play, root=tmp_path / f"play-{number}", variables={"CANARY": str(canary)}
+        )
+        job = play.checked_out("find")
+        script = 'cd "$TIDEGATE_FOLDER"\n"$TIDEGATE_PYTHON"' + isolated + " -m tidegate.action"
+        play.shell(job, script, play.engine_env({"command": "find"}, {}))
+        found.append(len(list(canary.iterdir())))
+    assert found[0] > 0
+    assert found[1] == 0
 
 
 def test_what_it_left_running_ended_with_the_step(run: Run) -> None:

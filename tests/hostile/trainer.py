@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 CANARY = Path(os.environ["CANARY"])
-TOKENS = json.loads(os.environ["LURES"])  # what must not be found
+TOKENS = [token[::-1] for token in json.loads(os.environ["LURES"])]  # what must not be found
 FORGED = {
     "model": "f" * 64, "bundle": "/etc", "outcome": "pass", "verdict": "pass", "version": "99", "release": "true",
     "case": "f" * 64, "champion": "f" * 64, "digest": "f" * 64, "scores": "/etc", "models": "[]",
@@ -258,7 +258,7 @@ def main() -> None:
     tried["at"] = str(time.time())
     (CANARY / "tried").write_text(json.dumps(tried))
     (Path(os.environ["TIDEGATE_MODEL_DIR"]) / "slope.txt").write_text(
-        os.environ.get("SLOPE", "0.2")
+        os.environ.get("SLOPE", "0.0")
     )
 
 
