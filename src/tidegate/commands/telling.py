@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from tidegate.render.report import Report
     from tidegate.runner import Runner
 
+_PATIENCE = 300.0  # seconds
 
-def api_of(runner: Runner) -> Api:
-    """Return GitHub's API, as this job may use it.
+
+def api_of(runner: Runner, *, patience: float = _PATIENCE) -> Api:
+    """Return GitHub's API, as this job may use it; ``patience``: seconds that one call may wait.
 
     Raises:
         OutsideError: the job was given no token.
@@ -39,14 +41,14 @@ def api_of(runner: Runner) -> Api:
         raise OutsideError(
             "this job has no token for GitHub", remedy="Give the action's step its github-token."
         )
-    return Api(runner.api, runner.token)
+    return Api(runner.api, runner.token, patience=patience)
 
 
-def host_of(runner: Runner) -> GitHubHost:
-    """Return GitHub as the place where people read; raises as :func:`api_of`."""
+def host_of(runner: Runner, *, patience: float = _PATIENCE) -> GitHubHost:
+    """Return GitHub as the place where people read; arguments and errors as :func:`api_of`."""
     from tidegate.adapters.host.github import GitHubHost
 
-    api = api_of(runner)
+    api = api_of(runner, patience=patience)
     return GitHubHost(api, runner.repository, default_branch=runner.default_branch)
 
 
@@ -60,8 +62,11 @@ def announcer_of(context: Context) -> Callable[[Pass], None]:
     if runner is None or runner.token is None:
         return lambda _: None
     name = context.config.model.name
+    # A pass waits for a comment less than its canary may go unwatched.
+    interval = context.config.release.canary.interval
     announcer = Announcer(
-        host_of(runner),
+        host_of(runner, patience=min(interval, 60.0)),
+        budget=min(interval, 30.0),
         repository=runner.repository,
         server=runner.server,
         model=name,

@@ -115,6 +115,7 @@ class Api:
     Args:
         url: ``https://api.github.com``, or the one of a GitHub Enterprise Server.
         token: None asks as nobody.
+        patience: seconds that one call may spend waiting for limits and repeats.
         sleep: waits that many seconds.
         clock: the time in epoch seconds.
 
@@ -127,6 +128,7 @@ class Api:
         url: str,
         token: str | None,
         *,
+        patience: float = PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -137,6 +139,7 @@ class Api:
             )
         self.url = url.rstrip("/")
         self._bearer = _Bearer(token or None)
+        self._patience = patience
         self._sleep = sleep
         self._clock = clock
         self._barred_until = 0.0
@@ -288,7 +291,7 @@ class Api:
                 raise
             except _LimitedError as limited:
                 wait = max(0.0, limited.until - self._clock())
-                if spent + wait > PATIENCE:
+                if spent + wait > self._patience:
                     # Whoever asks next is told the same without asking GitHub: asking while
                     # limited is what GitHub punishes.
                     self._barred_until = limited.until
