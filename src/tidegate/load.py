@@ -243,6 +243,8 @@ def _expectation(error: Any) -> str:
         return "one of " + ", ".join(map(str, wanted))
     if kind == "pattern":
         return about[:1].lower() + about[1:] or f"text like {wanted}"
+    if kind not in _LIMITS:
+        return about[:1].lower() + about[1:] or "something else; see the schema"
     return _LIMITS[kind].format(wanted)
 
 
@@ -254,6 +256,7 @@ _LIMITS = {
     "exclusiveMaximum": "less than {}",
     "minItems": "at least {} item(s)",
     "maxItems": "at most {} items",
+    "maxProperties": "at most {} keys",
     "minLength": "text that is not empty",
     "maxLength": "at most {} characters",
     "uniqueItems": "no item twice",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_DIGITS = 19
 _MOST_BYTES = 32_000_000  # the user's code may have written it
 
 
@@ -56,7 +57,12 @@ def strict_json(text: str) -> Any:
             return value
         raise ValueError(f"a number that is not finite: {number[:20]}")
 
-    return json.loads(text, parse_float=finite, parse_constant=finite)
+    def whole(number: str) -> int:
+        if len(number) < _DIGITS:
+            return int(number)
+        raise ValueError(f"a number that is no count: {number[:20]}")
+
+    return json.loads(text, parse_float=finite, parse_constant=finite, parse_int=whole)
 
 
 def read(bundle: Path) -> RunRecord:
