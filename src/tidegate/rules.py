@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tidegate.core.config import Config
     from tidegate.load import Loaded
 
-_JUDGING = ("model", "data", "gate", "predict")
+_JUDGING = ("model", "data", "gate", "predict", "registry")
 
 
 def judged_by(
