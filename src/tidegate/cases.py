@@ -22,7 +22,7 @@ from tidegate.core.model import Task
 from tidegate.digests import file_digest
 from tidegate.errors import NotJudgedError
 from tidegate.load import violations
-from tidegate.run_record import strict_json
+from tidegate.run_record import bounded, strict_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,9 +158,7 @@ def _digest(path: Path) -> str:
 
 def _document(path: Path, schema: str) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise NotJudgedError(f"{path}: larger than {_MOST_BYTES:,} bytes")
-        data = strict_json(path.read_text(encoding="utf-8"))
+        data = strict_json(bounded(path, _MOST_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise NotJudgedError(f"{path}: {error}") from None
     if found := violations(data, schema):

@@ -45,6 +45,20 @@ def save(bundle: Path, record: RunRecord) -> None:
     (bundle / RUN).write_text(json.dumps({"version": 1, **asdict(record)}, indent=2) + "\n")
 
 
+def bounded(path: Path, most: int) -> str:
+    """Return a text that somebody else wrote.
+
+    Raises:
+        NotJudgedError: it is no regular file, or larger than ``most`` bytes.
+        OSError, ValueError: it cannot be read, or is not UTF-8.
+    """
+    if path.exists() and not path.is_file():
+        raise NotJudgedError(f"{path}: not a regular file")
+    if path.stat().st_size > most:
+        raise NotJudgedError(f"{path}: larger than {most:,} bytes")
+    return path.read_text(encoding="utf-8")
+
+
 def strict_json(text: str) -> Any:
     """Decode JSON whose numbers are finite: Python's reader also takes NaN, Infinity and 1e999.
 
@@ -73,9 +87,7 @@ def read(bundle: Path) -> RunRecord:
     """
     path = bundle / RUN
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise NotJudgedError(f"{path}: larger than {_MOST_BYTES:,} bytes")
-        data = strict_json(path.read_text(encoding="utf-8"))
+        data = strict_json(bounded(path, _MOST_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise NotJudgedError(
             f"{path}: {error}", remedy="Run `tidegate train` for this commit first."

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import os
 import shutil
 import threading
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,13 +16,13 @@ from tests.github.server import serve
 from tests.hostile.job import Job, Play
 from tests.hostile.secrets import ENCODINGS, leaks, lures
 from tests.real_repo import Repo
-from tidegate import action
 from tidegate.adapters.host import api
 from tidegate.adapters.registry.mlflow import MlflowRegistry
 from tidegate.git import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.github.hub import Hub
 
@@ -185,20 +183,8 @@ def decide(play: Play, job: Job, eve: Eve, capfd: pytest.CaptureFixture[str]) ->
         key: value.replace(str(eve.play.jobs["decide"].root), str(job.root))
         for key, value in step.given.items()
     }
-    env = play.environment(job, play.files(job)) | play.engine_env(given, step.env)
-    before, folder = dict(os.environ), Path.cwd()
-    capfd.readouterr()
-    try:
-        os.environ.clear()
-        os.environ.update(env)
-        os.chdir(job.work)
-        code = action.run()
-    finally:
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(before)
-    out, err = capfd.readouterr()
-    return code, out + err
+    done = play.inside(job, given, step.env, capfd)
+    return done.code, done.log
 
 
 @pytest.mark.parametrize("status", REGISTRY)
