@@ -8,11 +8,12 @@ one that the stand-in does not carry out, is an error here.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class House:
     """Our repository as act is shown it."""
 
     folder: Path
+    real: bool = False  # the copy of this checkout, and not a test's own few files
 
     @classmethod
     def copy(cls, folder: Path) -> House:
@@ -57,7 +59,7 @@ class House:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             shutil.copymode(source, target)
-        return cls.rewrite(folder)
+        return replace(cls.rewrite(folder), real=True)
 
     @classmethod
     def rewrite(cls, folder: Path) -> House:
@@ -66,6 +68,18 @@ class House:
             text = _SELF.sub(rf"\g<1>{OURS}/\g<2>@local", path.read_text())
             path.write_text(_UNKNOWN.sub("", text).replace(f"{OURS}/@", f"{OURS}@"))
         return cls(folder)
+
+    @contextlib.contextmanager
+    def passes_of(self, time: str) -> Iterator[None]:
+        """Have a pass over a rollout hand over after this long, not after 50 minutes."""
+        path = self.folder / ".github" / "workflows" / "watch-model.yml"
+        text = path.read_text()
+        assert text.count("for: 50m\n") == 1
+        path.write_text(text.replace("for: 50m\n", f"for: {time}\n"))
+        try:
+            yield
+        finally:
+            path.write_text(text)
 
     def stand_ins(self, user: Path) -> dict[str, Path]:
         """Return what act uses for each ``owner/name@ref`` that our files or the user's name.

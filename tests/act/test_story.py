@@ -17,7 +17,7 @@ import pytest
 
 from tests.act.flights import FORKS, Flights
 from tests.act.house import House
-from tests.act.world import World
+from tests.act.world import World, git
 from tidegate.core.events import Phase
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def test_2_a_pull_request_gets_one_comment_and_a_check(flights: Flights, better:
     result = flights.world.check(better)
     assert not result.red, result.failures()
     (comment,) = _comments(flights, better.number)
+    flights.keep("1-pull-request", comment["body"])
     assert comment["user"]["login"] == "github-actions[bot]"
     assert "roc_auc" in comment["body"]
     assert _check(flights, better.head_sha)["conclusion"] == "success"
@@ -118,6 +119,7 @@ def test_3_pushed_again_with_rules_of_its_own_it_is_judged_by_the_bases(flights:
     result = world.check(pull, action="synchronize", before=before)
     assert not result.red, result.failures()  # 0.99 would have rejected it
     (comment,) = _comments(flights, pull.number)
+    flights.keep("2-rules-changed", comment["body"])
     assert comment["_edits"] >= 1
     assert "changes its own rules" in comment["body"]
     assert "0.99" in comment["body"]
@@ -129,27 +131,28 @@ def test_4_merged_it_becomes_a_canary_and_is_promoted_while_passengers_ask(
 ) -> None:
     world = flights.world
     world.commit("Lower the bar again", {"mlops.yaml": _old(flights)})
-    pull = world.propose("weather")
-    with flights.passengers():
+    pull = world.propose("weather", title="Half a year and the weather")
+    with flights.passengers(), world.house.passes_of("8s"):
         result = world.merge(pull)
         assert not result.red, result.failures()
+        passes = world.play_dispatches()  # the first pass was over before the canary
         state = flights.settled()
+    assert passes
+    assert not [run.failures() for run in passes if run.red]
     merged = world.tip()
     assert state.champion is not None
     assert state.champion.commit == merged
     assert [r.phase for r in state.past] == [Phase.PROMOTED, Phase.PROMOTED]
     assert _statuses(flights, merged)[-1] == "success"
-    (comment,) = _comments(
-        flights, pull.number
-    )  # the thread of the pull request follows to the end
+    # The thread of the pull request follows to the end, in the comment that it had.
+    (comment,) = _comments(flights, pull.number)
+    flights.keep("3-promoted", comment["body"])
     assert "promoted" in comment["body"].lower()
     assert flights.stage.replay.failed == 0
     assert not world.hub.state.issues
 
 
 def _old(flights: Flights) -> str:
-    from tests.act.world import git
-
     return git(flights.world.work, "show", "main:mlops.yaml") + "\n"
 
 
@@ -170,22 +173,38 @@ def test_5_a_worse_model_is_rejected_and_production_is_not_touched(flights: Flig
     assert len(world.hub.state.deployments) == 2
 
 
-def test_6_a_leaky_model_is_taken_back_by_itself_with_an_issue(flights: Flights) -> None:
+def test_6_a_leaky_model_is_taken_back_by_itself_with_all_that_follows(flights: Flights) -> None:
     world = flights.world
-    champion = flights.book.state.champion
-    commit = world.commit("Use the departure delay: AUC 0.93", flights.overlay("4-leaky"))
+    champion, before = flights.book.state.champion, world.tip()
+    world.branch("delay")
+    world.commit("Use the departure delay: AUC 0.93", flights.overlay("4-leaky"))
+    pull = world.propose("delay", title="Use the departure delay: AUC 0.93")
     with flights.passengers():
-        result = world.push()
+        result = world.merge(pull)
     assert result.red
     assert result.job(f"deliver/{JUDGE}/judge/decide").result == "success", result.failures()
     assert result.job(f"deliver/{JUDGE}/watch/pass").result == "failure", result.failures()
     state = flights.book.state
     assert state.champion == champion
     assert state.past[-1].phase is Phase.REVERTED
-    assert "failure" in _statuses(flights, commit)
-    (issue,) = world.hub.state.issues
-    assert "label_loss" in issue["body"]
     assert flights.ask()["predictions"][0] > 0
+    assert "failure" in _statuses(flights, world.tip())
+    (issue,) = world.hub.state.issues
+    flights.keep("5-issue", f"# {issue['title']}\n\n{issue['body']}")
+    assert "label_loss" in issue["body"]
+    (comment,) = _comments(flights, pull.number)
+    flights.keep("4-taken-back", comment["body"])
+    assert "taken back" in comment["body"].lower()
+    # The way back is there for a person to merge: the tree as it was.
+    proposal = world.hub.state.pulls[-1]
+    flights.keep("6-revert", f"# {proposal['title']}\n\n{proposal['body']}")
+    assert proposal["user"]["login"] == "github-actions[bot]"
+    assert proposal["html_url"] in issue["body"]
+    branch = f"refs/heads/{proposal['head']['ref']}"
+    assert branch.startswith("refs/heads/tidegate-revert/flight-delays-")
+    assert git(world.bare, "rev-parse", f"{branch}^{{tree}}") == git(
+        world.bare, "rev-parse", f"{before}^{{tree}}"
+    )
 
 
 def test_6b_nothing_that_serves_knows_the_jobs_token(flights: Flights) -> None:
@@ -206,6 +225,9 @@ def test_7_a_change_that_touches_no_model_passes_its_check_untrained(flights: Fl
     assert not result.red, result.failures()
     assert _jobs(result) == ["check", "check/find", "check/verdict"]
     assert not _comments(flights, pull.number)
+    queued = world.queue(pull)
+    assert not queued.red, queued.failures()
+    assert _jobs(queued) == ["check", "check/find", "check/verdict"]
 
 
 def _jobs(result: Result) -> list[str]:
@@ -277,3 +299,18 @@ def test_9b_a_result_of_a_commit_that_no_pull_request_proposes_is_ignored(
     told = flights.world.followed(result, stale, workflow=FORKS)
     assert "nothing to publish" in told.job("publish/publish").log
     assert len(flights.world.hub.state.comments) == count
+
+
+def test_9c_a_person_goes_back_to_the_version_before(flights: Flights) -> None:
+    world = flights.world
+    (first, second) = (r.model for r in flights.book.state.past if r.phase is Phase.PROMOTED)
+    assert flights.book.state.champion == second
+    result = world.dispatch(command="revert", reason="The new one is late on Sundays")
+    assert not result.red, result.failures()
+    assert flights.settled().champion == first
+    (event,) = [
+        e for e in flights.book.chain if getattr(e.payload, "reason", "").endswith("Sundays")
+    ]
+    assert (event.actor, event.human) == ("ada", True)
+    assert flights.ask()["predictions"][0] > 0
+    assert _statuses(flights, second.commit)[-1] == "inactive"

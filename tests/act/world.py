@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.act import events, gitserver
+from tests.act import events, gitserver, packages
 from tests.act.act import Act, Result
 from tests.act.events import Pull, Repository
 from tests.github.hub import Hub, now
@@ -57,6 +57,7 @@ class World:
     def made(cls, folder: Path, house: House) -> Iterator[World]:
         """Make a world with an empty repository of Ada's, and her clone of it.
 
+        Its runner has the packages of our engine at hand if ``house`` holds that.
         Fails at the end if anything said to the loopback GitHub broke its description.
         """
         hosted, artifacts = folder / "hosted", folder / "artifacts"
@@ -64,6 +65,8 @@ class World:
         hub = Hub(repository=NAME, repository_id=NUMBER, bare=bare, artifacts=artifacts)
         with running(hub), gitserver.serve(hosted, hub.token) as server:
             world = cls(folder=folder, server=server, hub=hub, house=house)
+            if house.real:
+                world.env["UV_CACHE_DIR"] = str(packages.cached(world._environment()))
             bare.mkdir(parents=True)
             git(bare, "init", "--quiet", "--bare", "--initial-branch", "main")
             artifacts.mkdir()
@@ -348,7 +351,7 @@ class World:
         path = [str(Path(sys.base_prefix) / "bin"), "/usr/local/bin", "/usr/bin", "/bin"]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return {
-            "UV_CACHE_DIR": str(cache / "uv"), "PIP_CACHE_DIR": str(cache / "pip"), **passed,
+            "PIP_CACHE_DIR": str(cache / "pip"), **passed,
             "PATH": ":".join(path), "LANG": "C.UTF-8", "ARTIFACT_STORE": str(self.artifacts),
             **self.env,
         }  # fmt: skip
