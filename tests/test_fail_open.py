@@ -7,24 +7,31 @@ which a public tool or reference pipeline passes, and expects a stop.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
 from tests.engine import POLICY, Engine
-from tests.test_load import GOOD, problems
+from tests.test_load import problems
+from tests.test_rules import GOOD, Repository
+from tidegate.cases import Scored, read_scored, save_scored
+from tidegate.cli import main
+from tidegate.core.anonymous import strangers
 from tidegate.core.config import Canary, Gate, Rule, SliceRule
 from tidegate.core.evidence import Arm, Minute
 from tidegate.core.gate import judge
 from tidegate.core.model import Cause, Digests, Margin, Outcome, Task, worst
 from tidegate.core.replay import replay
 from tidegate.core.table import Predictions
-from tidegate.errors import ConfigError
+from tidegate.errors import ConfigError, NotJudgedError, OutsideError
+from tidegate.load import loads
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tidegate.cases import Case
     from tidegate.core.metrics.estimate import Floats
 
 MARGIN = Rule(metric="roc_auc", margin=Margin(value=0.01))
@@ -209,3 +216,61 @@ def test_a_first_release_with_nothing_to_compare_does_not_pass_by_itself() -> No
     assert outcome(alone, MARGIN, first_release=True) is not Outcome.PASS
     floor = Rule(metric="roc_auc", at_least=0.6)
     assert outcome(alone, floor, first_release=True) is Outcome.PASS
+
+
+@pytest.mark.real
+def test_a_lowered_threshold_does_not_judge_the_request_that_lowers_it(tmp_path: Path) -> None:
+    repository = Repository.make(tmp_path / "r")
+    repository.commit(mlops_yaml=GOOD)
+    repository.commit(mlops_yaml=GOOD.replace("0.75", "0.01"))
+    config, changes = repository.judged("HEAD^1")
+    assert config.gate.rules[0].at_least == 0.75
+    assert list(changes) == ["gate.rules[roc_auc]"]
+
+
+@pytest.mark.real
+def test_a_base_that_was_not_fetched_is_not_a_base_without_rules(tmp_path: Path) -> None:
+    repository = Repository.make(tmp_path / "r")
+    repository.commit(mlops_yaml=GOOD)
+    with pytest.raises(OutsideError, match="is not here"):
+        repository.judged("d" * 40)
+
+
+def test_a_champion_out_of_reach_is_not_a_first_release() -> None:
+    alone, floor = replace(table(), champion=None), Rule(metric="roc_auc", at_least=0.6)
+    assert outcome(alone, floor, first_release=True) is Outcome.PASS
+    assert outcome(alone, floor, champion_out_of_reach=True) is Outcome.INCONCLUSIVE
+    bad = replace(table(candidate=9.0), champion=None)
+    assert outcome(bad, floor, champion_out_of_reach=True) is Outcome.REJECT
+
+
+def test_answers_of_another_model_are_not_the_candidates(tmp_path: Path) -> None:
+    answers = Scored(
+        role="candidate", model="a" * 64, input="b" * 64, answers=np.ones(3), columns=None,
+        latency_ms=None,
+    )  # fmt: skip
+    save_scored(tmp_path, answers)
+    case = SimpleNamespace(input="b" * 64)
+    for role, model, rows in (
+        ("candidate", "c" * 64, 3), ("champion", "a" * 64, 3), ("candidate", "a" * 64, 2),
+    ):  # fmt: skip
+        with pytest.raises(NotJudgedError):
+            read_scored(tmp_path, role, model, cast("Case", case), rows)
+
+
+@pytest.mark.real
+def test_a_filter_that_does_not_know_judges_every_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = Repository.make(tmp_path / "r")
+    repository.commit(mlops_yaml=GOOD)
+    monkeypatch.chdir(repository.path)
+    assert main(["find", "--base", "0" * 40]) == 0
+    assert capsys.readouterr().out.split() == ["churn", "mlops.yaml"]
+
+
+def test_a_strangers_names_are_not_shown() -> None:
+    config = loads("mlops.yaml", GOOD).config
+    digests = Digests(candidate="see https://evil.example", rules=config.rules_digest)
+    verdict = judge(table(), config.gate, task=Task.BINARY, digests=digests)
+    assert "something else than a digest" in list(strangers(verdict, config))

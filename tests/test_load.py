@@ -284,3 +284,28 @@ def test_the_catalog_and_the_formulas_are_the_same_metrics() -> None:
 
     formulas = {name for name, entry in CATALOG.items() if not entry.system}
     assert {m.entry.name for m in table.METRICS.values()} == formulas
+
+
+def with_paths(paths: str) -> str:
+    return GOOD.replace("train: {run: python train.py}", f"train: {{run: x, paths: {paths}}}")
+
+
+def test_what_else_a_model_is_made_of_is_a_list_of_globs(tmp_path: Path) -> None:
+    path = tmp_path / "mlops.yaml"
+    path.write_text(GOOD)
+    assert load(path).train.paths == ()
+    path.write_text(with_paths('["lib/**", "a b/é.py", "..hidden/x", "a/..b"]'))
+    assert load(path).train.paths == ("lib/**", "a b/é.py", "..hidden/x", "a/..b")
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        '["/etc/**"]', '[":(top)x"]', '[":!lib"]', '["../other/**"]', '["a/../b"]', '["a/.."]', '[".."]',
+        '[""]', '["a\\nb"]', '["\\nb"]', '["\\0"]', '["a", "a"]', "lib", "{a: b}", "[1]", "[null]",
+        str(["x" * 501]), str([f"a{i}" for i in range(101)]),
+    ],
+)  # fmt: skip
+def test_a_glob_stays_in_the_repository_and_is_no_magic_of_gits(tmp_path: Path, paths: str) -> None:
+    (line,) = problems(tmp_path, with_paths(paths))
+    assert "train.paths" in line
