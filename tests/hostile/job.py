@@ -25,7 +25,7 @@ import yaml
 from tests.hostile.expressions import Values
 from tests.real_repo import empty_store
 from tests.runner_protocol import Command, RunnerError, read_log, read_pairs
-from tidegate import action
+from tidegate import action as tidegate_action
 from tidegate.git import text
 
 if TYPE_CHECKING:
@@ -239,11 +239,16 @@ class Play:
         """Run the composite action's steps, as its file says."""
         action = read(".github/actions/engine/action.yml")
         _, run = action["runs"]["steps"]
-        done = self.shell(job, run["run"], self.engine_env(given, env))
-        values = Values({"steps": {run["id"]: {"outputs": done.outputs}}})
-        done.outputs = {k: values.text(spec["value"]) for k, spec in action["outputs"].items()}
+        done = self.shell(job, run["run"], self.engine_env(job, given, env))
+        done.outputs = self._outputs(done)
         done.given, done.env = dict(given), dict(env)
         return done
+
+    def _outputs(self, done: Step) -> dict[str, str]:
+        """Return what the action passes on of its step's outputs."""
+        action = read(".github/actions/engine/action.yml")
+        values = Values({"steps": {action["runs"]["steps"][1]["id"]: {"outputs": done.outputs}}})
+        return {name: values.text(spec["value"]) for name, spec in action["outputs"].items()}
 
     def inside(
         self,
@@ -256,29 +261,36 @@ class Play:
         files = self.files(job)
         step = Step("engine", given=dict(given), env=dict(env))
         before, folder = dict(os.environ), Path.cwd()
-        own = self.environment(job, files) | self.engine_env(given, env)
+        own = self.environment(job, files) | self.engine_env(job, given, env)
         capfd.readouterr()
         try:
             os.environ.clear()
             os.environ.update(own)
             os.chdir(job.work)
-            step.code = action.run()
+            step.code = tidegate_action.run()
         finally:
             os.chdir(folder)
             os.environ.clear()
             os.environ.update(before)
         step.log = "".join(capfd.readouterr())
         self._believe(job, step, {name: file.read_text() for name, file in files.items()})
+        step.outputs = self._outputs(step)
         return step
 
-    def engine_env(self, given: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
+    def engine_env(
+        self, job: Job, given: Mapping[str, str], env: Mapping[str, str]
+    ) -> dict[str, str]:
         """Return the environment of the action's own step."""
+        installed = {
+            "python": sys.executable,
+            "home": given.get("home") or str(job.root / "home" / ".tidegate" / "acme" / "churn"),
+        }
         action = read(".github/actions/engine/action.yml")
         inputs = {name: spec.get("default", "") for name, spec in action["inputs"].items()}
         assert set(given) <= set(inputs), set(given) - set(inputs)
         scope: dict[str, Any] = {
             "inputs": inputs | dict(given), "github": self._github(),
-            "steps": {"install": {"outputs": {"python": sys.executable}}},
+            "steps": {"install": {"outputs": installed}},
         }  # fmt: skip
         install, run = action["runs"]["steps"]
         assert install["id"] == "install"

@@ -114,7 +114,7 @@ def test_a_tree_with_a_trap(trap: str, tmp_path: Path, capfd: pytest.CaptureFixt
     done = play.inside(job, given, password, capfd)
     assert done.code in (2, 3, 6), done.log
     assert "this is a bug" not in done.log
-    assert "work" not in done.outputs
+    assert done.outputs["work"] == ""
     harmless(job, done.log)
     assert not (job.temp / "prepared" / "case" / "case.json").exists()
 
@@ -135,8 +135,8 @@ def test_names_of_folders_that_speak(tmp_path: Path, capfd: pytest.CaptureFixtur
     job = play.checked_out("find")
     done = play.inside(job, {"command": "find", "base": before}, {}, capfd)
     assert done.code == 0, done.log
-    assert done.outputs["count"] == "6"
-    assert len(json.loads(done.outputs["models"])) == 6
+    assert done.outputs["count"] == "5"  # the one at the top is untouched
+    assert len(json.loads(done.outputs["models"])) == 5
     harmless(job, done.log)
 
 
@@ -155,7 +155,6 @@ MODELS = {
     "a model that climbs": f"{sys.executable} -P store.py climbs",
     "two models": f"{sys.executable} -P store.py two; cp train.sh $TIDEGATE_MODEL_DIR/slope.txt",
     "a damaged store": 'echo no > "${MLFLOW_TRACKING_URI#sqlite:///}"; cp train.sh $TIDEGATE_MODEL_DIR/s',
-    "a store that is gone": 'rm "${MLFLOW_TRACKING_URI#sqlite:///}"; cp train.sh $TIDEGATE_MODEL_DIR/s',
     "a holdout that is gone": 'rm -r "$TIDEGATE_MODEL_DIR/../holdout"; cp train.sh $TIDEGATE_MODEL_DIR/s',
     "another holdout": 'cp train.sh "$TIDEGATE_MODEL_DIR/../holdout"; cp train.sh $TIDEGATE_MODEL_DIR/s',
     "an endless holdout": 'ln -sf /dev/zero "$TIDEGATE_MODEL_DIR/../holdout"; cp train.sh $TIDEGATE_MODEL_DIR/s',
@@ -198,7 +197,7 @@ def test_a_model_that_is_more_than_files(
     done = play.inside(job, {"command": "train", "hide-holdout": "true"}, {}, capfd)
     assert done.code in (3, 6), done.log
     assert "this is a bug" not in done.log
-    assert "bundle" not in done.outputs
+    assert done.outputs["bundle"] == ""
     harmless(job, done.log)
 
 
@@ -287,7 +286,7 @@ def test_answers_that_are_not_one_number_for_each_row(
     given = step.given | {"into": str(job.temp / "scored")}
     done = play.inside(job, given, {}, capfd)
     assert done.code == 6, done.log
-    assert "scores" not in done.outputs
+    assert done.outputs["scores"] == ""
 
 
 # --- what the job that decides is handed --------------------------------------------------------
@@ -437,4 +436,4 @@ def test_the_engine_is_installed_away_from_the_checkout(
     lines = told.read_text().splitlines()
     assert len(lines) == 2
     assert all(not line.startswith(str(checkout)) and "--require-hashes" in line for line in lines)
-    assert " python -I -m pip install" in lines[0]
+    assert " python -I " in lines[0]

@@ -164,7 +164,7 @@ def test_the_modules_would_be_imported_where_nothing_isolates(run: Run, tmp_path
         )
         job = play.checked_out("find")
         script = 'cd "$TIDEGATE_FOLDER"\n"$TIDEGATE_PYTHON"' + isolated + " -m tidegate.action"
-        play.shell(job, script, play.engine_env({"command": "find"}, {}))
+        play.shell(job, script, play.engine_env(job, {"command": "find"}, {}))
         found.append(len(list(canary.iterdir())))
     assert found[0] > 0
     assert found[1] == 0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from tidegate.errors import NotJudgedError
 
@@ -84,8 +85,18 @@ def read_run(opened: OpenRun) -> Logged:
     """Read what the command logged.
 
     Raises:
-        NotJudgedError: the run was marked as failed by the command itself.
+        NotJudgedError: the run was marked as failed by the command itself, or its store is damaged.
     """
+    try:
+        return _read(opened)
+    except MlflowException as error:
+        raise NotJudgedError(
+            f"the run's MLflow store cannot be read: {str(error).splitlines()[0]}",
+            remedy="The training command damaged it; it must only log to it.",
+        ) from None
+
+
+def _read(opened: OpenRun) -> Logged:
     client = MlflowClient(tracking_uri=opened.uri, registry_uri=opened.uri)
     run = client.get_run(opened.run_id)
     if run.info.status in ("FAILED", "KILLED"):
