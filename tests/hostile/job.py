@@ -40,9 +40,9 @@ FILES = ("output", "env", "path", "state", "step_summary")
 _NO_MORE = 300.0  # seconds a step may take
 
 
-def read(path: str) -> dict[str, Any]:
+def read(path: str) -> dict[Any, Any]:
     """Return one of our workflows or actions."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / path).read_text())
+    found: dict[Any, Any] = yaml.safe_load((ROOT / path).read_text())
     return found
 
 

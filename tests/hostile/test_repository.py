@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -386,6 +387,27 @@ def test_what_lies_beside_a_bundle_is_left_behind(
 def test_no_secret_is_a_value_of_the_configuration(name: str) -> None:
     with pytest.raises(ConfigError, match="it may hold a secret"):
         expand(f"https://evil.example/${{{name}}}", {name: "x" * 20}, key="registry.uri")
+
+
+def test_no_hook_and_no_monitor_of_a_work_tree_runs_in_ours(tmp_path: Path) -> None:
+    """On a machine that keeps its work tree, training may have been there before us."""
+    repo = Repo.make(tmp_path)
+    trap = tmp_path / "trap.sh"
+    trap.write_text(f"#!/bin/sh\necho ran >> {tmp_path}/ran\n")
+    trap.chmod(0o755)
+    text(repo.path, "config", "core.fsmonitor", str(trap))
+    for hook in ("reference-transaction", "pre-push", "post-checkout", "post-index-change"):
+        (repo.path / ".git" / "hooks").mkdir(exist_ok=True)
+        shutil.copy(trap, repo.path / ".git" / "hooks" / hook)
+    calls = (
+        ["status", "--porcelain"], ["update-ref", "refs/heads/x", "HEAD"], ["checkout", "--quiet", "x"],
+        ["push", "--quiet", "origin", "HEAD:refs/heads/y"],
+    )  # fmt: skip
+    for call in calls:
+        text(repo.path, *call)
+    assert not (tmp_path / "ran").exists()
+    subprocess.run(["git", "status"], cwd=repo.path, check=True, capture_output=True)
+    assert (tmp_path / "ran").exists()  # they would
 
 
 def test_the_users_code_is_given_no_credentials(
