@@ -199,6 +199,17 @@ def test_what_serves_comes_from_the_default_branchs_artifact_without_any_registr
     assert (job.temp / "p" / "champion" / "slope.txt").read_text() == "0.9"
 
 
+def test_a_copy_that_was_cut_off_is_made_again(prepared: Prepared) -> None:
+    state = prepared.stage.state
+    assert state.champion is not None
+    with serve() as hub:
+        hub.add_artifact(1, "tidegate-serving-coin", served(prepared))
+        job = far(prepared, hub)
+        (job.home / "models" / state.champion.digest[:24] / "model").mkdir(parents=True)
+        assert prepared.prepare("--base=HEAD^1", job=job) == 0
+    assert job.outputs["champion"] == state.champion.digest
+
+
 @pytest.mark.parametrize("how", ["fork", "branch", "bytes", "expired", "none", "nothing in it"])
 def test_from_elsewhere_or_of_other_bytes_it_is_out_of_reach(prepared: Prepared, how: str) -> None:
     with serve() as hub:

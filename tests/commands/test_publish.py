@@ -396,7 +396,7 @@ def test_whatever_numbers_it_holds_it_is_refused_or_rendered_and_never_a_crash(t
     from tidegate.verdicts import _verdict
 
     rng, rendered = random.Random(5), 0
-    for _ in range(4000):
+    for _ in range(2000):
         said = copy.deepcopy(GOOD)
         for _ in range(rng.randint(1, 4)):
             where = rng.choice(said["findings"])
@@ -413,4 +413,4 @@ def test_whatever_numbers_it_holds_it_is_refused_or_rendered_and_never_a_crash(t
         assert comment(report)
         assert check(report).summary
         rendered += 1
-    assert rendered > 300
+    assert rendered > 150

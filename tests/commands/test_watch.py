@@ -154,6 +154,20 @@ def test_what_a_person_took_back_is_not_watched(watched: Watched) -> None:
     assert len(watched.handed_over) == count
 
 
+def test_a_rollout_that_waits_for_a_person_is_not_watched(watched: Watched) -> None:
+    assert watched.watch("60m", "--through-probation") == 0
+    assert watched.job.tidegate("promote", "2", "--reason", "the old one, for now") == 0
+    stage = watched.stage
+    stage.push(0.97)
+    assert stage.tidegate("run", "--no-wait") == 0
+    count, passes = len(watched.handed_over), stage.clock.passes
+    assert watched.watch("60m") == 0
+    assert watched.outputs["live"] == "false"
+    assert watched.outputs["state"] == "requested"
+    assert len(watched.handed_over) == count
+    assert stage.clock.passes == passes
+
+
 def test_nothing_live_is_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = _two_releases().copy(tmp_path / "stage")
     text(stage.repo.path, "push", "--quiet", "origin", "HEAD:main")

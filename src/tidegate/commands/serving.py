@@ -61,11 +61,20 @@ def serving(context: Context, versions: Mapping[str, VersionRef]) -> None:
         )
         for model in versions.values():
             source = folder / "models" / model.digest
-            if not source.is_dir() or folder_digest(source) != model.digest:
+            if not source.is_dir() or not _holds(source, model.digest):
                 raise OutsideError(f"it does not hold version {model.version}, which serves now")
             into = context.home.fetched(model.digest) / MODEL
+            if into.is_dir() and not _holds(into, model.digest):  # a copy that was cut off
+                shutil.rmtree(into)
             if not into.is_dir():
                 shutil.copytree(source, into)
+
+
+def _holds(folder: Path, digest: str) -> bool:
+    try:
+        return folder_digest(folder) == digest
+    except OutsideError:
+        return False
 
 
 def leave(models: Mapping[str, Path], folder: Path) -> None:
