@@ -89,17 +89,26 @@ def settled(context: Context, state: State, *, pull_request: bool) -> str:
     rollouts = (*((state.rollout,) if state.rollout else ()), *reversed(state.past))
     mine = next((r for r in rollouts if r.model.commit == context.head), None)
     recipe = recipe_of(context)
+    refuse_quarantined(state, recipe)
+    if mine is not None and mine.phase not in (Phase.WITHDRAWN, Phase.REFUSED):
+        return f"version {mine.model.version} of this commit is known: {mine.phase}"
+    if state.champion is not None and state.champion.recipe == recipe:
+        return f"version {state.champion.version}, which serves, is of this very recipe"
+    return ""
+
+
+def refuse_quarantined(state: State, recipe: str) -> None:
+    """Let nothing be trained again that was taken back.
+
+    Raises:
+        RefusedError: the recipe is in quarantine.
+    """
     if recipe in state.quarantined:
         raise RefusedError(
             "a model of this very recipe (code, configuration, data) was taken back",
             remedy="Change something that matters. Only a person lifts a quarantine: "
             "`tidegate release --retry VERSION --reason ...`.",
         )
-    if mine is not None and mine.phase not in (Phase.WITHDRAWN, Phase.REFUSED):
-        return f"version {mine.model.version} of this commit is known: {mine.phase}"
-    if state.champion is not None and state.champion.recipe == recipe:
-        return f"version {state.champion.version}, which serves, is of this very recipe"
-    return ""
 
 
 def build(

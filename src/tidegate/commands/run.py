@@ -9,6 +9,7 @@ from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.evaluate import evaluate, read_evaluation
 from tidegate.commands.gate import EXITS
 from tidegate.commands.judging import is_current, judge_bundle, show
+from tidegate.commands.prepare import refuse_quarantined
 from tidegate.commands.register import register
 from tidegate.commands.release import find_rollout, follow, request
 from tidegate.commands.train import recipe_of, train
@@ -47,12 +48,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     if (done := _settled_before(context, state, args)) is not None:
         return done
     recipe = recipe_of(context)
-    if recipe in state.quarantined:
-        raise RefusedError(
-            "a model of this very recipe (code, configuration, data) was taken back",
-            remedy="Change something that matters. Only a person lifts a quarantine: "
-            "`tidegate release --retry VERSION --reason ...`.",
-        )
+    refuse_quarantined(state, recipe)
     record = _trained(context, recipe)
     if state.champion is not None and record.model_digest == state.champion.digest:
         return _nothing_to_do(terminal, state.champion)

@@ -6,12 +6,9 @@ text is never longer than GitHub takes: the collapsed details give way first.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tidegate.core.canary import Cause as Waits
 from tidegate.core.events import ENDS
@@ -20,6 +17,7 @@ from tidegate.render import mermaid
 from tidegate.render.decision import guard_row, sentence
 from tidegate.render.ledger import why
 from tidegate.render.markdown import code, link
+from tidegate.render.pages import template, tidied
 from tidegate.render.report import (
     bounds,
     ending,
@@ -97,7 +95,7 @@ def marker(model: str) -> str:
 
 def _body(report: Report, most: int) -> str:
     if report.unjudged is not None:
-        return _tidied(_page("unjudged.md.j2").render(report=report, most=most))
+        return tidied(_page("unjudged.md.j2").render(report=report, most=most))
     verdict, story = report.verdict, report.story
     reasons = summary(verdict, code)
     rules = report.rules
@@ -127,32 +125,33 @@ def _body(report: Report, most: int) -> str:
         ending=ending(story) if story else "",
         sentence=lambda finding: reason(finding, verdict.confidence, code),
     )
-    return _tidied(text)
-
-
-def _tidied(text: str) -> str:
-    """Return the text without runs of empty lines; nothing from outside holds a line's end."""
-    return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
+    return tidied(text)
 
 
 @cache
 def _page(name: str) -> Any:
-    pages = Environment(
-        loader=PackageLoader("tidegate.render"),
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 (Markdown; whatever comes from outside goes through `code`)
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters.update(
-        code=code, number=number, signed=signed, percent=percent, share=share, when=when,
-        lasting=lasting, count=_count, why=why,
-    )  # fmt: skip
-    pages.globals.update(
-        asked=asked, bounds=bounds, compares=_compares, shown=shown, happened=happened,
-        guard_row=guard_row, link=link, setting=_setting,
-    )  # fmt: skip
-    return pages.get_template(name)
+    filters = {
+        "code": code,
+        "number": number,
+        "signed": signed,
+        "percent": percent,
+        "share": share,
+        "when": when,
+        "lasting": lasting,
+        "count": _count,
+        "why": why,
+    }
+    functions = {
+        "asked": asked,
+        "bounds": bounds,
+        "compares": _compares,
+        "shown": shown,
+        "happened": happened,
+        "guard_row": guard_row,
+        "link": link,
+        "setting": _setting,
+    }
+    return template(name, filters=filters, functions=functions)
 
 
 def _setting(value: str | None) -> str:

@@ -10,13 +10,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from tidegate.core.notices import Issue, Proposal
 from tidegate.core.standing import GuardState
 from tidegate.render import mermaid
 from tidegate.render.decision import guard_row
 from tidegate.render.markdown import code, link, plain
+from tidegate.render.pages import template, tidied
 from tidegate.render.report import evidence
 from tidegate.render.words import CAUSES, cause, lasting, share, when
 
@@ -151,20 +150,10 @@ def _written(page: str, case: TakenBack) -> str:
         way_back=link(*revert_link(case)),
         title=_title(case),
     )
-    lines = text.splitlines()
-    kept = [line for i, line in enumerate(lines) if line or (i > 0 and lines[i - 1])]
-    return "\n".join(kept).strip("\n") + "\n"
+    return tidied(text)
 
 
 @cache
 def _page(name: str) -> Any:
-    pages = Environment(
-        loader=PackageLoader("tidegate.render"),
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 (Markdown; whatever comes from outside goes through `code`)
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters.update(code=code, when=when, lasting=lasting, share=share)
-    pages.globals.update(link=link, guard_row=guard_row)
-    return pages.get_template(name)
+    filters = {"code": code, "when": when, "lasting": lasting, "share": share}
+    return template(name, filters=filters, functions={"link": link, "guard_row": guard_row})
