@@ -20,6 +20,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from tests.act.build import built
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclass
@@ -137,6 +138,7 @@ class Act:
         workflow: str = ".github/workflows/mlops.yml",
         github: Mapping[str, str],
         token: str,
+        heard: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> Result:
         """Run a workflow file.
 
@@ -148,6 +150,7 @@ class Act:
             workflow: the file, relative to ``tree``.
             github: ``GITHUB_*`` variables (and with them the context), without the prefix.
             token: the job token.
+            heard: is told each line of the log while the run goes on.
 
         Raises:
             TimeoutError: it did not end in time; everything of it has been ended.
@@ -175,18 +178,27 @@ class Act:
         began = time.monotonic()
         try:
             with (folder / "log").open("wb") as out, (folder / "complaints").open("wb") as err:
-                done = subprocess.run(
-                    command, cwd=tree, check=False, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                    env={**self.env, "HOME": str(home)}, timeout=self.patience,
+                process = subprocess.Popen(
+                    command, cwd=tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
+                    env={**self.env, "HOME": str(home)},
                 )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise TimeoutError(f"run {run_id} of {event} did not end: see {folder}") from None
+                guard = threading.Timer(self.patience, process.kill)
+                guard.start()
+                assert process.stdout is not None
+                for line in process.stdout:
+                    out.write(line)
+                    out.flush()
+                    heard(_entry(line))
+                code = process.wait()
         finally:
+            guard.cancel()
             end_orphans(tracking)
+        if code == -signal.SIGKILL:
+            raise TimeoutError(f"run {run_id} of {event} did not end: see {folder}")
         raw = (folder / "log").read_text(errors="replace")
         complaints = (folder / "complaints").read_text(errors="replace").splitlines()
         return Result(
-            id=run_id, event=event, code=done.returncode, seconds=time.monotonic() - began, jobs=read(raw),
+            id=run_id, event=event, code=code, seconds=time.monotonic() - began, jobs=read(raw),
             complaint="\n".join(line for line in complaints if "docker connection" not in line), raw=raw,
         )  # fmt: skip
 
@@ -195,13 +207,18 @@ def read(log: str) -> dict[str, Job]:
     """Read what act's JSON lines say about each job."""
     jobs: dict[str, Job] = {}
     for line in log.splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
+        entry = _entry(line)
         if path := str(entry.get("job", "")).strip():
             _add(jobs.setdefault(path, Job(path)), entry)
     return jobs
+
+
+def _entry(line: str | bytes) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def _add(job: Job, entry: dict[str, Any]) -> None:

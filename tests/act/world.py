@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -318,7 +319,7 @@ class World:
             act = Act(folder=self.folder / "runs", actions=actions, env=self._environment())
             result = act.run(
                 event, payload, tree=tree, run_id=str(number), workflow=workflow, github=github,
-                token=self.hub.token,
+                token=self.hub.token, heard=_Jobs(self.hub, number),
             )  # fmt: skip
         self.runs.append(result)
         return result
@@ -355,6 +356,30 @@ class World:
             "PATH": ":".join(path), "LANG": "C.UTF-8", "ARTIFACT_STORE": str(self.artifacts),
             **self.env,
         }  # fmt: skip
+
+
+class _Jobs:
+    """What the small GitHub lists of a run's jobs while it goes on, under the names that GitHub gives them."""
+
+    def __init__(self, hub: Hub, run: int) -> None:
+        self._hub, self._run = hub, run
+        self._rows: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, entry: Mapping[str, Any]) -> None:
+        """Take a line of act's log."""
+        path = str(entry.get("job", "")).strip()
+        with self._hub.lock:
+            if path and path not in self._rows and entry.get("stage"):
+                name = re.sub(
+                    r"\[([^]]*)\]|/",
+                    lambda m: f" ({m[1].replace(',', ', ')})" if m[1] else " / ",
+                    path,
+                )
+                self._rows[path] = self._hub.add_job(self._run, name, entry["time"], None)
+            elif (result := entry.get("jobResult")) and path in self._rows:
+                self._rows[path].update(
+                    status="completed", conclusion=result, completed_at=entry["time"]
+                )
 
 
 def _is(row: Mapping[str, Any], head: Repository, branch: str) -> bool:
