@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -120,8 +122,38 @@ def test_only_the_model_that_is_touched_runs_and_hostile_names_stay_text(world: 
     assert world.hub.token not in result.raw
 
 
-def test_the_token_is_in_no_artifact(world: World) -> None:
+def test_a_hostile_models_or_metrics_name_is_an_error_and_nothing_runs(world: World) -> None:
+    harm = world.folder / "harm"
+    text = HOSTILE.format(harm=harm)
+    world.branch("named")
+    config = str(model("one", "one/", "group", "a")["one/mlops.yaml"])
+    quoted = json.dumps(text)
+    config = config.replace("name: one", f"name: {quoted}").replace("roc_auc", quoted)
+    world.commit("Named", {"one/mlops.yaml": config})
+    comments = len(world.hub.state.comments)
+    result = world.check(world.propose("named", title="Named"))
+    assert result.red
+    assert {job.path: job.result for job in result.jobs.values()}["check/verdict"] == "failure"
+    find = result.job("check/find")
+    assert find.result == "failure"
+    assert "one/mlops.yaml" in find.log
+    assert [level for level, _ in find.annotations if level == "error"]
+    assert "verdict" not in find.outputs.get("find", {})  # what the name said is no command
+    assert not [job for job in result.ran if "model" in job]
+    assert not harm.exists()
+    assert len(world.hub.state.comments) == comments
+
+
+def test_the_token_is_in_no_artifact_and_no_log(world: World) -> None:
+    token = world.hub.token.encode()
+    secrets = [token, base64.b64encode(token), base64.b64encode(b"x-access-token:" + token)]
+    seen = 0
     for path in sorted(world.artifacts.glob("*/*.zip")):
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
-                assert world.hub.token.encode() not in archive.read(name), f"{path}: {name}"
+                seen += 1
+                content = archive.read(name)
+                assert not [s for s in secrets if s in content], f"{path}: {name}"
+    assert seen > 5
+    for run in world.runs:
+        assert not [s for s in secrets if s in run.raw.encode()]
