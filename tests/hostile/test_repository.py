@@ -52,7 +52,9 @@ def harmless(job: Job, log: str) -> None:
     shown = "\n".join(line for line in log.splitlines() if not line.startswith("::add-mask::"))
     assert leaks(shown.encode(), HELD) == []
     assert "quoted-from-environ" not in log
-    assert "root:x:0" not in log
+    assert not [
+        word for word in ("root:x:0", "nologin", ":x:", ":/bin/") if word in log
+    ]  # /etc/passwd
     assert job.outputs == {}
 
 
