@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tidegate.adapters.host.api import Api
     from tidegate.adapters.host.github import GitHubHost
     from tidegate.commands.context import Context
+    from tidegate.core.model import VersionRef
     from tidegate.core.notices import Annotation
     from tidegate.perform import Pass
     from tidegate.render.report import Report
@@ -80,7 +81,12 @@ def announcer_of(context: Context) -> Callable[[Pass], None]:
 
     def announce(done: Pass) -> None:
         book, decision = done.book, done.wait.decision
-        announcer.announce(book, lambda model: report_for(context, book, model, decision=decision))
+
+        def report_of(model: VersionRef) -> Report | None:
+            report = report_for(context, book, model, decision=decision)
+            return replace(report, run_url=runner.run_url) if report is not None else None
+
+        announcer.announce(book, report_of)
 
     return announce
 
