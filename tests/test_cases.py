@@ -38,7 +38,7 @@ def case(tmp_path: Path) -> Case:
     (tmp_path / INPUT).write_bytes(b"rows")
     return Case(
         model="churn", task=Task.BINARY, id="row id", folder="models/churn", commit="c" * 40, base="b" * 40,
-        input=file_digest(tmp_path / INPUT), holdout="2" * 64, predict="python 'predict.py'", timeout=30.5,
+        input=file_digest(tmp_path / INPUT), holdout="2" * 64, hidden=("data/holdout.parquet",), predict="python 'predict.py'", timeout=30.5,
         timed=True, champion=Reference(version="7", digest="3" * 64, size_mb=0.25), anchor=None,
     )  # fmt: skip
 

@@ -60,6 +60,7 @@ class Case:
     input: str  # SHA-256 of input.parquet
     holdout: str
     predict: str | None
+    hidden: tuple[str, ...]  # files with the truth, from the repository's top: not for `predict`
     timeout: float
     timed: bool
     champion: Reference | None
@@ -104,6 +105,7 @@ def read_case(folder: Path, digest: str | None = None) -> Case:
         )
     data = _document(folder / CASE, "case.schema.json")
     data["task"] = Task(data["task"])
+    data["hidden"] = tuple(data["hidden"])
     for role in ("champion", "anchor"):
         data[role] = Reference(**data[role]) if data[role] else None
     case = Case(**data)

@@ -29,7 +29,7 @@ _FILES = re.compile(r"_(FILE|PATH|DIR|URL|URI)$", re.IGNORECASE)  # where a secr
 _USER = re.compile(r"(?<=://)[^/?#\s'\"<>@]*(?:@[^/?#\s'\"<>@]*)*@")
 # The runner trims a line and looks for "::name", and anywhere for "##[name]" (actions/runner,
 # ActionCommand.cs); its lines end at carriage returns, too.
-_COMMAND = re.compile(r"((?:^|(?<=[\r\n]))\W*?):(?=:)")
+_COMMAND = re.compile(r"((?:^|(?<=[\r\n]))[^\w\r\n]*?):(?=:)")
 _OLD_COMMAND = re.compile(r"##(?=\[)")
 
 

@@ -8,6 +8,7 @@ The contract with the user's command, or with :mod:`tidegate.score` for MLflow m
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -26,7 +27,7 @@ from tidegate.process import commands_stopped, started
 from tidegate.tables import read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import numpy.typing as npt
@@ -142,9 +143,14 @@ def _joined(role: str, output: Path, ids: pa.ChunkedArray) -> npt.NDArray[np.flo
     return np.asarray(values[position.to_numpy()], dtype=np.float64)
 
 
-def hide(paths: Iterator[Path] | list[Path]) -> list[Path]:
-    """Take files away from a throw-away work tree before the user's code runs in it."""
-    hidden = [path for path in paths if path.is_file()]
-    for path in hidden:
-        path.unlink()
-    return hidden
+def hide(checkout: Path, names: Sequence[str]) -> None:
+    """Take the rows with the truth, and the history that holds them, out of a throw-away checkout.
+
+    The user's command then finds the rows it is given, and no others. Files outside are not ours.
+    """
+    top = checkout.resolve()
+    for name in names:
+        path = top / name
+        if path.parent.resolve().is_relative_to(top) and (path.is_file() or path.is_symlink()):
+            path.unlink()
+    shutil.rmtree(top / ".git", ignore_errors=True)

@@ -138,3 +138,17 @@ def test_what_the_users_code_prints_is_no_command(
     log = capfd.readouterr().err
     assert "::set-output name=digest::0" in log
     assert read_log(log) == []
+
+
+def test_the_users_command_finds_the_rows_it_is_given_and_no_truth(
+    first: tuple[Jobs, Path, str],
+) -> None:
+    jobs, given, case = first
+    job = jobs.job()
+    looked = job.repo.path / "predict.py"
+    looked.write_text(
+        "import os\nopen('found', 'w').write(' '.join(sorted(os.listdir('.'))))\n" + PREDICT
+    )
+    assert (job.repo.path / "holdout.parquet").exists()
+    assert Scoring(job, given, case).score() == 0
+    assert (job.repo.path / "found").read_text() == ".gitignore found mlops.yaml predict.py train.sh"

@@ -72,6 +72,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 def watched(asked: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     stage = asked.copy(tmp_path / "stage")
     with serve(bare=origin(stage)) as hub:
+        hub.add_artifact(1, "tidegate-serving-coin", {"left": b"before"})
         yield begin(stage, monkeypatch, tmp_path / "run", hub)
 
 
@@ -83,6 +84,15 @@ def test_a_canary_is_handed_over_when_the_time_is_over(watched: Watched) -> None
     assert watched.outputs == {"live": "true", "state": "canary"}
     (sent,) = watched.handed_over
     assert (sent["workflow"], sent["ref"], sent["inputs"]) == ("mlops.yml", "main", TICK)
+
+
+def test_where_no_artifact_of_what_serves_is_left_the_next_pass_leaves_one(
+    watched: Watched,
+) -> None:
+    assert watched.job.hub is not None
+    watched.job.hub.state.artifacts.clear()
+    assert watched.watch() == 0
+    assert watched.outputs["serving"].endswith("/serving/coin")
 
 
 def test_without_a_successor_nobody_is_started(watched: Watched) -> None:
@@ -185,6 +195,7 @@ def test_with_github_down_the_decisions_and_the_exit_code_are_the_same(
         stage = asked.copy(tmp_path / f"stage-{number}")
         stage.metrics.rates = {"3": (0.9, 0.0), "2": (0.001, 0.0)}
         with serve(bare=origin(stage)) as hub:
+            hub.add_artifact(1, "tidegate-serving-coin", {"left": b"before"})
             if down:
                 for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
                     hub.fail_next(method, ".", status=403, times=10_000)

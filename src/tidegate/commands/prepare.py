@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -151,12 +152,19 @@ def build(
         input=file_digest(folder / INPUT),
         holdout=file_digest(context.path(config.data.holdout, "data.holdout")),
         predict=config.predict.run,
+        hidden=tuple(_within(context, raw) for raw in (config.data.train, config.data.holdout)),
         timeout=config.predict.timeout,
         timed=any(rule.metric == LATENCY for rule in config.gate.rules),
         champion=compared.get("champion"),
         anchor=compared.get("anchor"),
     )
     return case, save_case(folder, case)
+
+
+def _within(context: Context, raw: str) -> str:
+    """Return a data file's path from the repository's top (wherever it leads)."""
+    path = context.path(raw, "data")
+    return Path(os.path.relpath(path, context.repository)).as_posix()
 
 
 def compared_with(state: State) -> dict[str, VersionRef]:

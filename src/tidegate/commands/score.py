@@ -9,7 +9,7 @@ from tidegate.cases import ROLES, read_case
 from tidegate.commands.context import add_json
 from tidegate.digests import folder_digest
 from tidegate.errors import Exit, NotJudgedError
-from tidegate.scoring import score
+from tidegate.scoring import hide, score
 
 if TYPE_CHECKING:
     import argparse
@@ -50,6 +50,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
             remedy="Another job of this run replaced it. Look at what its code does.",
         )
     terminal.progress(f"score {case.model}: {args.role} {found[:12]}")
+    if terminal.runner is not None and case.predict:
+        hide(args.code.absolute(), case.hidden)
     into = args.into.absolute()
     code = (args.code / case.folder).absolute()
     score(case, args.case.absolute(), {args.role: args.model.absolute()}, into, code)

@@ -20,8 +20,10 @@ from tidegate.home import MODEL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tidegate.adapters.host.reading import Artifact, GitHubReader
     from tidegate.commands.context import Context
     from tidegate.core.model import VersionRef
+    from tidegate.runner import Runner
 
 _MOST_BYTES = 8 * 2**30
 _MOST_FILES = 20_000
@@ -38,16 +40,10 @@ def serving(context: Context, versions: Mapping[str, VersionRef]) -> None:
     Raises:
         OutsideError: there is no such artifact, or it holds other models than those that serve now.
     """
-    from tidegate.adapters.host.reading import GitHubReader
-
     runner = context.terminal.runner
     if runner is None:
         return
-    reader = GitHubReader(api_of(runner), runner.repository)
-    own = int(runner.event["repository"]["id"])
-    found = reader.newest_artifact(
-        artifact_name(context.config.model.name), repository_id=own, branch=runner.default_branch
-    )
+    reader, found = _newest(context, runner)
     if found is None:
         raise OutsideError("no run of the default branch left one")
     with tempfile.TemporaryDirectory(prefix="tidegate-serving-") as temporary:
@@ -68,6 +64,25 @@ def serving(context: Context, versions: Mapping[str, VersionRef]) -> None:
                 shutil.rmtree(into)
             if not into.is_dir():
                 shutil.copytree(source, into)
+
+
+def is_missing(context: Context) -> bool:
+    """Whether pull requests would find no artifact: none was left, or it is too old.
+
+    Raises:
+        OutsideError: GitHub does not answer.
+    """
+    runner = context.terminal.runner
+    return runner is not None and _newest(context, runner)[1] is None
+
+
+def _newest(context: Context, runner: Runner) -> tuple[GitHubReader, Artifact | None]:
+    from tidegate.adapters.host.reading import GitHubReader
+
+    reader = GitHubReader(api_of(runner), runner.repository)
+    name, own = artifact_name(context.config.model.name), int(runner.event["repository"]["id"])
+    branch = runner.default_branch
+    return reader, reader.newest_artifact(name, repository_id=own, branch=branch)
 
 
 def _holds(folder: Path, digest: str) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.prepare import compared_with, references
 from tidegate.commands.release import EXITS
-from tidegate.commands.serving import leave
+from tidegate.commands.serving import is_missing, leave
 from tidegate.commands.telling import announcer_of, host_of
 from tidegate.core.events import Phase
 from tidegate.errors import ConfigError, Exit, OutsideError, TidegateError
@@ -75,11 +75,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     if needed and args.successor:
         _hand_over(context, args.successor)
     terminal.outputs(live="true" if needed else "false", state=_word(state))
-    if state.champion != at_first.champion:
-        try:
+    try:
+        if state.champion != at_first.champion or (state.champion and is_missing(context)):
             _leave_serving(context, state)
-        except (TidegateError, OSError) as error:  # a rollout's end is not lost for it
-            terminal.progress(f"what serves was not left for pull requests: {error}")
+    except (TidegateError, OSError) as error:  # a rollout's end is not lost for it
+        terminal.progress(f"what serves was not left for pull requests: {error}")
     terminal.emit({**summary(state, state.rollout), "doing": line(done), "live": needed})
     terminal.say(line(done))
     return _ending([rollout.phase for rollout in state.past if rollout.id not in known])
