@@ -1,6 +1,8 @@
 """Look at what people see: ``python -m tests.render.look FOLDER`` writes every comment as HTML.
 
-The style is near GitHub's. With a file ``mermaid.min.js`` in FOLDER the charts are drawn, too.
+The style is near GitHub's. With a file ``mermaid.min.js`` in FOLDER the charts are drawn, too. Markdown
+that is there already (``TIDEGATE_KEEP_PAGES=FOLDER ./dev github tests/act/test_story.py`` keeps what a
+whole run wrote; the pictures in docs/images are of that) is shown the same way.
 """
 
 from __future__ import annotations
@@ -85,6 +87,10 @@ def texts(root: Path) -> dict[str, str]:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
+    for kept in folder.glob("*.md"):
+        kept.with_suffix(".html").write_text(
+            page(kept.read_text(encoding="utf-8")), encoding="utf-8"
+        )
     with tempfile.TemporaryDirectory() as root:
         for name, text in texts(Path(root)).items():
             (folder / f"{name}.md").write_text(text, encoding="utf-8")
