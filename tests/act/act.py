@@ -25,7 +25,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tests.act.build import built
 
@@ -177,21 +177,16 @@ class Act:
         ]  # fmt: skip
         began = time.monotonic()
         try:
-            with (folder / "log").open("wb") as out, (folder / "complaints").open("wb") as err:
-                process = subprocess.Popen(
+            with (
+                (folder / "log").open("wb") as out,
+                (folder / "complaints").open("wb") as err,
+                subprocess.Popen(
                     command, cwd=tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
                     env={**self.env, "HOME": str(home)},
-                )  # fmt: skip
-                guard = threading.Timer(self.patience, process.kill)
-                guard.start()
-                assert process.stdout is not None
-                for line in process.stdout:
-                    out.write(line)
-                    out.flush()
-                    heard(_entry(line))
-                code = process.wait()
+                ) as process,
+            ):  # fmt: skip
+                code = self._listened(process, out, heard)
         finally:
-            guard.cancel()
             end_orphans(tracking)
         if code == -signal.SIGKILL:
             raise TimeoutError(f"run {run_id} of {event} did not end: see {folder}")
@@ -201,6 +196,25 @@ class Act:
             id=run_id, event=event, code=code, seconds=time.monotonic() - began, jobs=read(raw),
             complaint="\n".join(line for line in complaints if "docker connection" not in line), raw=raw,
         )  # fmt: skip
+
+    def _listened(
+        self,
+        process: subprocess.Popen[bytes],
+        out: BinaryIO,
+        heard: Callable[[Mapping[str, Any]], None],
+    ) -> int:
+        """Keep what act says and tell it on; return its exit code."""
+        guard = threading.Timer(self.patience, process.kill)
+        guard.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                out.write(line)
+                heard(_entry(line))
+            return process.wait()
+        finally:
+            guard.cancel()
+            process.kill()
 
 
 def read(log: str) -> dict[str, Job]:

@@ -4,7 +4,8 @@ Unchanged, act v0.2.87 differs from GitHub where our workflows stand or fall:
 
 * when a called workflow fails, the jobs after it never run, not even with ``if: always()``;
 * the calling job's result is that of whichever called job ended last, not a failure if any failed;
-* a job whose matrix is empty gets no result, where its condition should have skipped it;
+* a job whose matrix is empty gets no result, and one that has no value ends everything, where the
+  job's condition should have skipped it;
 * a step's output is a terminal, where a runner's is a pipe;
 * skipped jobs and steps are told to nobody, and a log line does not say which leg of which
   matrix it comes from.
@@ -32,6 +33,12 @@ ADDED = Path(__file__).parent / "go" / "tidegate.go"
 # File of act's source, what stands there, what shall.
 CORRECTIONS = (
     ("pkg/runner/runner.go", ".Then(handleFailure(plan))", ".Then(runner.conclude(plan))"),
+    (
+        "pkg/runner/runner.go",
+        "if err := strategyRc.NewExpressionEvaluator(ctx)",
+        "if !strategyRc.wanted(ctx) { job.Strategy.RawMatrix.Kind = 0 "
+        "} else if err := strategyRc.NewExpressionEvaluator(ctx)",
+    ),
     (
         "pkg/runner/runner.go",
         "for i, matrix := range matrixes {",

@@ -186,6 +186,35 @@ def test_a_matrix_without_values_is_skipped_by_its_condition(world: World) -> No
     assert _told(result) == "success skipped"
 
 
+def test_a_matrix_that_a_failed_job_did_not_make_is_not_looked_at(world: World) -> None:
+    models = "${{ fromJSON(needs.find.outputs.models) }}"
+    text = USER.split("jobs:", maxsplit=1)[0] + (
+        "jobs: {find: {runs-on: ubuntu-latest, outputs: {models: ''}, steps: [{run: exit 1}]}, "
+        "model: {needs: find, if: needs.find.outputs.count != '0', "
+        f'strategy: {{matrix: {{include: "{models}"}}}}, runs-on: ubuntu-latest, steps: [{{run: exit 0}}]}}, '
+        "required: {needs: [find, model], if: always(), runs-on: ubuntu-latest, "
+        "steps: [{run: 'echo ${{ needs.find.result }} ${{ needs.model.result }}'}]}}"
+    )
+    world.commit("first", {".github/workflows/mlops.yml": text})
+    result = world.push()
+    assert result.red
+    assert result.job("model").result == "skipped"
+    assert "failure skipped" in result.job("required").log
+
+
+def test_a_run_lists_its_jobs_under_the_names_that_github_gives_them(world: World) -> None:
+    world.commit("first", _files('["one"]'))
+    result = world.push()
+    path = f"/repos/ada/flights/actions/runs/{result.id}/jobs"
+    listed = Api(world.hub.url, world.hub.token).get(path)["jobs"]
+    assert {(job["name"], job["status"], job["conclusion"]) for job in listed} == {
+        ("check / model (one) / train", "completed", "success"),
+        ("check / model (one) / decide", "completed", "success"),
+        ("check / last", "completed", "success"),
+        ("required", "completed", "success"),
+    }
+
+
 def test_a_pull_request_runs_the_merge_and_hostile_names_stay_text(
     world: World, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/nektos/act/pkg/common"
+	"github.com/nektos/act/pkg/exprparser"
 	"github.com/nektos/act/pkg/model"
 )
 
@@ -35,6 +36,12 @@ func (runner *runnerImpl) conclude(plan *model.Plan) common.Executor {
 		common.Logger(ctx).WithField("jobResult", result).Info("called workflow ended")
 		return nil
 	}
+}
+
+// wanted tells whether a job's condition lets it run: its matrix is looked at only then.
+func (rc *RunContext) wanted(ctx context.Context) bool {
+	enabled, err := EvalBool(ctx, rc.ExprEval, rc.Run.Job().If.Value, exprparser.DefaultStatusCheckSuccess)
+	return err != nil || enabled // what is wrong with a condition is told when the job is run
 }
 
 // withoutLegs stands for a job whose matrix is empty: skipped by its condition, or wrong.
