@@ -151,4 +151,5 @@ def test_the_users_command_finds_the_rows_it_is_given_and_no_truth(
     )
     assert (job.repo.path / "holdout.parquet").exists()
     assert Scoring(job, given, case).score() == 0
-    assert (job.repo.path / "found").read_text() == ".gitignore found mlops.yaml predict.py train.sh"
+    found = (job.repo.path / "found").read_text()
+    assert found == ".gitignore found mlops.yaml predict.py train.sh"
