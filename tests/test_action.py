@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 from argparse import ArgumentParser
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,6 @@ from tidegate.cli import VERBS
 from tidegate.errors import ConfigError
 from tidegate.runner import Runner, without_credentials
 from tidegate.yaml12 import parse
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOSTILE = (
     "--help", "-h", "---", "-", "--config=/etc/passwd", "--no-wait", "x y", " x ", "a\nb", "\n--help", "$(id)",
@@ -136,9 +134,7 @@ def test_every_input_is_an_argument_of_its_command(verb: str) -> None:
 
 
 def test_the_actions_file_hands_on_every_input_and_no_other() -> None:
-    from pathlib import Path
-
-    root = Path(action.__file__).parents[2]
+    root = Path(__file__).parents[1]
     data = parse((root / ".github/actions/engine/action.yml").read_text()).data
     steps = {step["id"]: step for step in data["runs"]["steps"]}
     handed = {
