@@ -126,19 +126,22 @@ def test_a_hostile_models_or_metrics_name_is_an_error_and_nothing_runs(world: Wo
     harm = world.folder / "harm"
     text = HOSTILE.format(harm=harm)
     world.branch("named")
-    config = str(model("one", "one/", "group", "a")["one/mlops.yaml"])
     quoted = json.dumps(text)
-    config = config.replace("name: one", f"name: {quoted}").replace("roc_auc", quoted)
-    world.commit("Named", {"one/mlops.yaml": config})
+    metric = str(model("one", "one/", "group", "a")["one/mlops.yaml"]).replace("roc_auc", quoted)
+    name = str(model("two", "two/", "group", "a")["two/mlops.yaml"]).replace(
+        "name: two", f"name: {quoted}"
+    )
+    world.commit("Named", {"one/mlops.yaml": metric, "two/mlops.yaml": name})
     comments = len(world.hub.state.comments)
     result = world.check(world.propose("named", title="Named"))
     assert result.red
     assert {job.path: job.result for job in result.jobs.values()}["check/verdict"] == "failure"
     find = result.job("check/find")
     assert find.result == "failure"
-    assert "one/mlops.yaml" in find.log
+    assert "one/mlops.yaml:6:20: gate.rules[0].metric: got" in find.log
+    assert "two/mlops.yaml:2:15: model.name: got" in find.log
     assert [level for level, _ in find.annotations if level == "error"]
-    assert "verdict" not in find.outputs.get("find", {})  # what the name said is no command
+    assert not find.outputs["find"]["verdict"]  # what the name said is no command
     assert not [job for job in result.ran if "model" in job]
     assert not harm.exists()
     assert len(world.hub.state.comments) == comments

@@ -104,7 +104,7 @@ def test_2_a_pull_request_gets_one_comment_and_a_check(flights: Flights, better:
     flights.keep("1-pull-request", comment["body"])
     assert comment["user"]["login"] == "github-actions[bot]"
     assert "roc_auc" in comment["body"]
-    assert re.search(r"trained and judged in \d+ s.* \d+ runner minutes", comment["body"])
+    assert re.search(r"trained and judged in \d+ s; cost: `\d+ runner minutes`", comment["body"])
     assert _check(flights, better.head_sha)["conclusion"] == "success"
     assert len(flights.world.hub.state.releases) == 1
     assert flights.book.state.rollout is None
