@@ -134,7 +134,7 @@ def test_commands_offered_are_commands_taken() -> None:
     options = parse((FOLDER / "mlops.yml").read_text()).data["on"]["workflow_dispatch"]["inputs"]
     offered = set(options["command"]["options"]) - {"tick"}
     described = ours("command.yml")["on"]["workflow_call"]["inputs"]["command"]["description"]
-    assert offered == set(re.findall(r"promote|revert|hold|resume|release", described))
+    assert offered == set(re.findall(r"promote|revert|hold|resume|release|retry", described))
 
 
 def blocks() -> list[str]:

@@ -43,7 +43,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     ),
     "watch": ("config", "for", "through-probation", "successor"),
     "publish": ("run-id",),
-    "release": ("config", "version"),
+    "release": ("config", "version", "reason"),
+    "retry": ("config", "version", "reason"),
     "promote": ("config", "version", "reason"),
     "revert": ("config", "version", "reason"),
     "hold": ("config", "reason"),
@@ -55,7 +56,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "plan": ("config",),
     "doctor": ("config",),
 }  # fmt: skip
-_ALWAYS = {"release": ("--no-wait",)}
+_ALWAYS = {"release": ("--no-wait",), "retry": ("--no-wait",)}
+_VERBS = {"retry": "release"}  # commands that are an option of another
 
 
 def arguments(env: Mapping[str, str]) -> list[str]:
@@ -69,13 +71,16 @@ def arguments(env: Mapping[str, str]) -> list[str]:
     if command not in OPTIONS:
         known = ", ".join(OPTIONS)
         raise ConfigError(f"no such command: {command!r}", remedy=f"The action runs: {known}.")
-    assert command in VERBS
+    verb = _VERBS.get(command, command)
+    assert verb in VERBS
     given = {
         key.removeprefix(_PREFIX).lower().replace("_", "-"): value
         for key, value in env.items()
         if key.startswith(_PREFIX)
     }
-    words, positional = [command], []
+    if command == "retry" and not given.get("version"):
+        raise ConfigError("retry needs a version", remedy="Name the one that was taken back.")
+    words, positional = [verb], []
     for name, value in sorted(given.items()):
         if name in _SWITCHES and value not in ("true", "false", ""):
             raise ConfigError(f"input {name}: got {value!r}, expected true or false")
@@ -88,6 +93,8 @@ def arguments(env: Mapping[str, str]) -> list[str]:
             raise ConfigError(f"input {name}: got '--', expected a value")
         if name in _SWITCHES:
             words.append(f"--{name}")
+        elif command == "retry" and name == "version":
+            words.append(f"--retry={value}")
         elif name in _POSITIONAL:
             positional.append(value)
         else:

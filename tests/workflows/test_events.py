@@ -260,7 +260,7 @@ TABLE: list[tuple[str, Event, list[str]]] = [
             ),
             ["command/command"],
         )
-        for command in ("promote", "revert", "hold", "resume", "release")
+        for command in ("promote", "revert", "hold", "resume", "release", "retry")
     ),
 ]
 

@@ -22,7 +22,15 @@ from pathlib import Path
 ENGINE = Path(__file__).resolve().parents[3]
 LOCKS = [ENGINE / "requirements" / name for name in ("bootstrap.txt", "engine.txt")]
 CHECKED = ("--require-hashes", "--only-binary", ":all:")
-SERVING = {"watch", "promote", "revert", "hold", "resume", "release"}  # they may start an endpoint
+SERVING = {
+    "watch",
+    "promote",
+    "revert",
+    "hold",
+    "resume",
+    "release",
+    "retry",
+}  # they may start an endpoint
 
 
 def main() -> None:
