@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-COMMIT = "ac63a5dfaade4bcfb41a95339c9cde158f8d1a91"
+COMMIT = "7e3c6572fc7c62306fa2d744de1ce139a67441fd"
 VERSION = "v0.1.0"
 REPOSITORY = "tidegate/tidegate"
 

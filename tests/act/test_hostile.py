@@ -122,6 +122,23 @@ def test_only_the_model_that_is_touched_runs_and_hostile_names_stay_text(world: 
     assert world.hub.token not in result.raw
 
 
+def test_in_the_merge_queue_the_other_model_is_judged_by_the_bases_rules(world: World) -> None:
+    world.branch("queued")
+    config = str(model("two", "two/", "group", "a")["two/mlops.yaml"])
+    world.commit(
+        "Raise the bar", {"two/mlops.yaml": config.replace("at_least: 0.6", "at_least: 1")}
+    )
+    comments = len(world.hub.state.comments)
+    pull = world.propose("queued", title="Raise the bar")
+    result = world.queue(pull)
+    assert not result.red, result.failures()  # the base asks for 0.6 only
+    trained = [job for job in result.ran if job.endswith("/train")]
+    assert trained == ["check/model[two,two/mlops.yaml]/train"]
+    check = world.hub.state.checks[-1]
+    assert (check["head_sha"], check["conclusion"]) == (pull.merge_sha, "success")
+    assert len(world.hub.state.comments) == comments  # which pull request it is, is not said there
+
+
 def test_a_hostile_models_or_metrics_name_is_an_error_and_nothing_runs(world: World) -> None:
     harm = world.folder / "harm"
     text = HOSTILE.format(harm=harm)
