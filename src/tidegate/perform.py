@@ -25,7 +25,7 @@ from tidegate.core.actions import (
     Route,
     Wait,
 )
-from tidegate.core.events import ParityChecked, Phase, Published
+from tidegate.core.events import Mode, ParityChecked, Phase, Published
 from tidegate.core.model import Task, VersionRef
 from tidegate.core.release import GAP, step
 from tidegate.core.skew import skewed
@@ -153,6 +153,22 @@ def measure_of(canary: Canary, task: Task, labels: Path | None) -> Measure:
     )
 
 
+def _before_route(world: World, book: Book, canary: Canary | None) -> None:
+    """Keep a switch that was armed for the step before from firing into the next one.
+
+    One that was taken back needs the switch as it is: both want the same traffic.
+    """
+    rollout = book.state.rollout
+    if rollout is None or canary is None or rollout.mode is not Mode.CANARY:
+        return
+    if rollout.phase is Phase.CANARY and rollout.routes and rollout.baseline is not None:
+        until = world.clock() + GAP * canary.interval
+        fallback = {rollout.baseline.version: 1.0}
+        world.target.arm(until, fallback, generation=book.state.seq)
+    elif rollout.phase in (Phase.PROBATION, Phase.PROMOTED):
+        world.target.arm(None, {}, generation=book.state.seq)
+
+
 def _arm(world: World, book: Book, canary: Canary | None) -> None:
     """Re-arm the dead-man's switch while a canary has traffic; disarm it otherwise."""
     rollout, generation = book.state.rollout, book.state.seq
@@ -183,6 +199,7 @@ def _perform(
         case Route(traffic=traffic):
             if rollout is not None and canary is not None:
                 world.metrics.observe(_measure(world, rollout, canary))
+            _before_route(world, book, canary)
             world.tell("traffic " + ", ".join(f"{v}: {s:.0%}" for v, s in traffic.items()))
             world.target.route(traffic, generation=book.state.seq)
         case Remove(version=version):

@@ -16,6 +16,8 @@ from tidegate.errors import OutsideError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tidegate.core.endpoint import Traffic
+
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
@@ -255,6 +257,45 @@ def test_a_shut_gate_is_opened_again_at_the_same_step(engine: Engine) -> None:
     assert engine.target.read().traffic() == {"1": 0.95, "2": 0.05}
     assert engine.state.rollout is not None
     assert engine.state.rollout.step == 0
+
+
+def test_a_switch_that_fires_into_the_probation_takes_nothing_back(engine: Engine) -> None:
+    engine.serving()
+    engine.request(engine.version(2))
+    while engine.state.rollout is not None and engine.state.rollout.phase is not Phase.PROBATION:
+        engine.tick(1)
+    wanted = engine.target.read().traffic()
+    engine.target.route({"1": 1.0}, generation=engine.target.generation)
+    engine.target.tripped = engine.now
+    engine.tick(1)
+    assert engine.state.rollout is not None
+    assert engine.state.rollout.phase is Phase.PROBATION
+    assert engine.target.read().traffic() == wanted != {"1": 1.0}
+
+
+def test_the_switch_of_one_step_does_not_fire_into_the_next(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that begins just before the switch fires must not be overtaken by it."""
+    left: list[float | None] = []
+    route = engine.target.route
+
+    def routed(traffic: Traffic, *, generation: int) -> None:
+        until = engine.target.armed[0]
+        left.append(None if until is None else until - engine.now)
+        route(traffic, generation=generation)
+
+    engine.serving()
+    engine.request(engine.version(2))
+    monkeypatch.setattr(engine.target, "route", routed)
+    engine.tick()
+    while engine.state.rollout is not None:
+        engine.tick(GAP - 1)
+    assert engine.state.past[-1].phase is Phase.PROMOTED
+    full = left[1]
+    assert full is not None
+    assert full > (GAP - 1) * 60
+    assert left == [None, *[full] * (len(left) - 3), None, None]
 
 
 def test_an_empty_endpoint_gets_the_champion_back(engine: Engine) -> None:

@@ -248,7 +248,9 @@ def _interrupted(
             return route(rollout, Phase.REVERTED, "human")
         return route(rollout, Phase.PROMOTED, "human", 1.0)
     silent = seen.now - state.last_at
-    if rollout.phase is Phase.CANARY and seen.endpoint.tripped is not None:
+    if (
+        seen.endpoint.tripped is not None
+    ):  # nobody's doing: not for long, it is disarmed in probation
         return Append(Gap(rollout=rollout.id, seconds=silent, tripped=True))
     if not _same(actual := seen.endpoint.traffic(), rollout.traffic):
         version = rollout.model.version
