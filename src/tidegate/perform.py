@@ -156,16 +156,19 @@ def measure_of(canary: Canary, task: Task, labels: Path | None) -> Measure:
 def _before_route(world: World, book: Book, canary: Canary | None) -> None:
     """Keep a switch that was armed for the step before from firing into the next one.
 
-    One that was taken back needs the switch as it is: both want the same traffic.
+    It is armed anew, not disarmed, while evidence decides: whoever dies between the two lines leaves a
+    gate that shuts by itself. One that was taken back needs the switch as it is: both want the same
+    traffic.
     """
     rollout = book.state.rollout
     if rollout is None or canary is None or rollout.mode is not Mode.CANARY:
         return
-    if rollout.phase is Phase.CANARY and rollout.routes and rollout.baseline is not None:
+    weighed = rollout.phase in (Phase.CANARY, Phase.PROBATION)
+    if weighed and rollout.routes and rollout.baseline is not None:
         until = world.clock() + GAP * canary.interval
         fallback = {rollout.baseline.version: 1.0}
         world.target.arm(until, fallback, generation=book.state.seq)
-    elif rollout.phase in (Phase.PROBATION, Phase.PROMOTED):
+    elif rollout.phase is Phase.PROMOTED:
         world.target.arm(None, {}, generation=book.state.seq)
 
 
