@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 CAUSES = {
     "start": "the canary begins",
     "first_release": "the first release: there was nothing to compare with",
-    "shown": "every guard is shown not worse than its limit",
+    "shown": "every guard that counts at this step is shown not worse than the step allows",
     "harm": "a guard shows harm beyond its margin",
     "unproven": "promoted unproven: the deadline passed and on_expire says promote",
     "deadline": "the deadline passed without a decision",
