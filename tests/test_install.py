@@ -59,7 +59,9 @@ def test_state_ends_with_a_hosted_job_and_stays_on_a_machine_of_ones_own(
     assert outputs["home"] == str(tmp_path / home)
 
 
-@pytest.mark.parametrize("command", ["watch", "promote", "revert", "hold", "resume", "release", "retry"])
+@pytest.mark.parametrize(
+    "command", ["watch", "promote", "revert", "hold", "resume", "release", "retry"]
+)
 def test_what_an_endpoint_runs_from_outlives_the_job(
     install: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
