@@ -168,3 +168,22 @@ def test_text_begins_with_the_verdict(capsys: pytest.CaptureFixture[str]) -> Non
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first == "PASS: the one rule is shown at 95% confidence on 2,000 rows"
     assert second == "no mlops.yaml: default rules for binary"
+
+
+def test_in_a_workflow_the_verdict_is_an_output_and_the_jobs_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "table.csv"
+    rows = [f"{i},{i % 2},{0.9 if i % 2 else 0.1},{0.8 if i % 2 else 0.2}" for i in range(400)]
+    table.write_text("\n".join(["id,y_true,candidate,champion", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    main(["gate", "--predictions", str(table)])
+    output, shown = ((tmp_path / n).read_text() for n in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"))
+    outcome = output.splitlines()[1]
+    assert output.startswith("outcome<<")
+    assert outcome in ("pass", "inconclusive", "reject", "error")
+    assert outcome in shown.lower()
+    assert "roc_auc" in shown

@@ -11,6 +11,7 @@ from tidegate.core.model import Digests, Margin, Outcome, Task
 from tidegate.errors import Exit
 
 if TYPE_CHECKING:
+    from tidegate.core.model import Verdict
     from tidegate.core.table import Predictions
     from tidegate.terminal import Terminal
 
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
 
     path: Path | None = args.config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
     notes: list[str] = []
+    name = "predictions"
     if path is None:
         table = read(args.predictions)
         task = infer_task(table)
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
 
         config = load(path)
         task, gate, digest = config.model.task, config.gate, config.rules_digest
+        name = config.model.name
         by = dict.fromkeys(name for rule in gate.slices for name in rule.by)
         table = read(args.predictions, task=task, by=list(by))
     verdict = judge(
@@ -98,6 +101,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         digests=Digests(rules=digest),
         first_release=table.champion is None,
     )
+    _tell_job(terminal, name, verdict, notes)
     terminal.emit(document(verdict, notes))
     terminal.say(text(verdict, notes))
     return EXITS[verdict.outcome]
@@ -111,10 +115,23 @@ def _judge_commit(args: argparse.Namespace, terminal: Terminal) -> Exit:
     from tidegate.render.verdict_table import text
 
     args.config = args.config or _DEFAULT_FILE
-    verdict = judge_bundle(Context.of(args, terminal))
+    context = Context.of(args, terminal)
+    verdict = judge_bundle(context)
+    _tell_job(terminal, context.config.model.name, verdict, [])
     terminal.emit(document(verdict))
     terminal.say(text(verdict))
     return EXITS[verdict.outcome]
+
+
+def _tell_job(terminal: Terminal, name: str, verdict: Verdict, notes: list[str]) -> None:
+    """In a workflow: the step's output and the job's summary."""
+    if terminal.runner is None:
+        return
+    from tidegate.render.comment import job_summary
+    from tidegate.render.report import Report
+
+    terminal.outputs(outcome=str(verdict.outcome))
+    terminal.runner.summary(job_summary(Report(model=name, verdict=verdict, notes=tuple(notes))))
 
 
 def default_rules(task: Task, table: Predictions) -> Gate:

@@ -29,6 +29,10 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     context = Context.of(args, terminal)
     state = context.ledger().read().state
     endpoint = context.target().read()
+    terminal.outputs(
+        state=str(state.rollout.phase) if state.rollout else "idle",
+        version=state.champion.version if state.champion else "",
+    )
     terminal.emit({**summary(state, state.rollout), "endpoint": asdict(endpoint)})
     terminal.say(status(context.config.model.name, state, endpoint, time.time()))
     return Exit.OK
