@@ -367,3 +367,18 @@ def test_a_pass_on_the_default_branch_registers_one_version(merged: Desk) -> Non
     assert sorted(p.name for p in (job.temp / "decided" / "page").iterdir()) == [
         "report.html", "verdict.json",
     ]  # fmt: skip
+
+
+def test_what_a_person_let_through_is_registered_when_the_job_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = two_releases(tmp_path / "stage", monkeypatch)
+    commit = stage.push(0.2)
+    push(stage, "main")
+    desk = Desk(stage, jobs := Jobs(tmp_path / "run", stage.repo, commit), hand_over(jobs))
+    code, job = desk.decide(desk.given)
+    assert (code, job.outputs["release"]) == (1, "false")
+    assert stage.tidegate("override", "--reason=the feed was down", "--by=Ada") == 0
+    code, job = desk.decide(desk.given)
+    assert (code, job.outputs["release"], job.outputs["version"]) == (0, "true", "3")
+    assert job.outputs["outcome"] == "reject"
