@@ -55,6 +55,9 @@ class FakeTarget:
     answers: Callable[[str, pa.Table], npt.NDArray[np.float64]] | None = None
     ready: bool = True
     routed: list[dict[str, float]] = field(default_factory=list)
+    busy: str | None = None
+    broken: str | None = None
+    leftovers: tuple[str, ...] = ()
 
     def read(self) -> Endpoint:
         return Endpoint(
@@ -62,6 +65,9 @@ class FakeTarget:
             generation=self.generation,
             url="http://127.0.0.1:0",
             tripped=self.tripped,
+            busy=self.busy,
+            broken=self.broken,
+            leftovers=self.leftovers,
         )
 
     def deploy(self, deployment: Deployment, *, generation: int) -> None:
@@ -88,6 +94,10 @@ class FakeTarget:
             raise OutsideError("the dead-man's switch would send traffic to it")
         self.variants.pop(version, None)
 
+    def tidy(self, *, generation: int) -> None:
+        self._fence(generation)
+        self.leftovers = ()
+
     def ask(self, version: str, rows: pa.Table) -> npt.NDArray[np.float64]:
         if self.answers is not None:
             return self.answers(version, rows)
@@ -98,6 +108,8 @@ class FakeTarget:
             self.armed = (until, fallback)
 
     def _fence(self, generation: int) -> None:
+        if self.busy or self.broken:
+            raise OutsideError("nothing can be changed now")
         if generation < self.generation:
             raise OutsideError("a newer generation was seen")
         self.generation = generation
@@ -145,6 +157,9 @@ class FakeMetrics:
                 )
             )
         return Series(minutes=tuple(minutes), labels=tuple(labels), closed=closed)
+
+    def recent(self, measure: Measure, now: float) -> tuple[int, Arm] | None:
+        return None
 
     def fill(self, version: str) -> Mapping[str, tuple[int, int]]:
         return self.filled

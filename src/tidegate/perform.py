@@ -23,6 +23,7 @@ from tidegate.core.actions import (
     Publish,
     Remove,
     Route,
+    Tidy,
     Wait,
 )
 from tidegate.core.events import Mode, ParityChecked, Phase, Published
@@ -120,6 +121,7 @@ def _series(world: World, book: Book, canary: Canary | None) -> Series | None:
         since=rollout.started_at or world.clock(),
         measure=_measure(world, rollout, canary),
         shares=rollout.routes,
+        moving=rollout.moving,
     )
     try:
         fresh = world.metrics.read(window, world.clock())
@@ -208,6 +210,8 @@ def _perform(
         case Remove(version=version):
             _arm(world, book, canary)  # the switch may still name it
             world.target.remove(version, generation=book.state.seq)
+        case Tidy():
+            world.target.tidy(generation=book.state.seq)
         case Publish(published=published):
             _publish(world, book, published)
         case Wait():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tidegate.core.endpoint import Endpoint, Traffic
-    from tidegate.core.evidence import Series
+    from tidegate.core.evidence import Arm, Series
     from tidegate.core.model import Task
     from tidegate.core.notices import Check, Comment, HostDeployment, Issue, Proposal
 
@@ -59,10 +59,15 @@ class Window:
     since: float  # epoch seconds: evidence starts in the first whole minute after this
     measure: Measure
     shares: tuple[tuple[float, float], ...]
+    moving: tuple[tuple[float, float], ...] = ()  # (from, to) in which a change was under way
 
 
 class Target(Protocol):
-    """An endpoint that serves weighted variants."""
+    """An endpoint that serves weighted variants.
+
+    A change is asked for and returns; `read` tells when it has happened. While `read` says `busy` or
+    `broken`, every change raises OutsideError.
+    """
 
     # What serves now: the only truth about traffic.
     def read(self) -> Endpoint: ...
@@ -72,6 +77,8 @@ class Target(Protocol):
     def route(self, traffic: Traffic, *, generation: int) -> None: ...
     # Take a variant without traffic away, after its last answer.
     def remove(self, version: str, *, generation: int) -> None: ...
+    # Delete what we made for versions that are gone (`Endpoint.leftovers`), and nothing else.
+    def tidy(self, *, generation: int) -> None: ...
     # Ask one variant directly, past the router and its counts (parity check).
     def ask(self, version: str, rows: pa.Table) -> npt.NDArray[np.float64]: ...
 
@@ -84,6 +91,56 @@ class DeadMan(Protocol):
     def arm(self, until: float | None, fallback: Traffic, *, generation: int) -> None: ...
 
 
+class Counts(Protocol):
+    """Requests, errors and slow answers per variant and interval, from a monitoring system."""
+
+    # Seconds after its end by which an interval's counts are complete.
+    delay: float
+
+    # (interval's index, version) -> counts, for first <= index < end; without traffic, no entry.
+    def counts(
+        self, versions: Sequence[str], first: int, end: int, measure: Measure
+    ) -> Mapping[tuple[int, str], Arm]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answered:
+    """One row that was asked and answered in live traffic."""
+
+    id: str  # what its label will be known by
+    at: float  # when it was asked (epoch seconds)
+    version: str
+    prediction: float
+    filled: frozenset[str]  # the columns that had a value
+    columns: frozenset[str]  # all columns of the request
+
+
+class Answers(Protocol):
+    """Captured requests and answers, where a platform keeps them."""
+
+    # Seconds after which what was answered is there to be read.
+    delay: float
+
+    # Everything answered in [since, until) by these versions, in any order, each row once.
+    def answers(self, versions: Sequence[str], since: float, until: float) -> Iterator[Answered]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truth:
+    """One label: ``at`` is when it became known, as its sender says."""
+
+    id: str
+    value: float
+    at: float | None
+
+
+class Labels(Protocol):
+    """Where the truth arrives."""
+
+    # Every label so far, the first of an id first.
+    def labels(self) -> Iterator[Truth]: ...
+
+
 class MetricSource(Protocol):
     """Where the counts of live traffic come from."""
 
@@ -91,8 +148,47 @@ class MetricSource(Protocol):
     def observe(self, measure: Measure) -> None: ...
     # The closed minutes and label strata of a rollout.
     def read(self, window: Window, now: float) -> Series: ...
+    # (intervals, sum over them and all variants) of the newest traffic that was counted this way;
+    # None where there is none.
+    def recent(self, measure: Measure, now: float) -> tuple[int, Arm] | None: ...
     # Column -> (requests seen, requests in which it was filled), for the skew check.
     def fill(self, version: str) -> Mapping[str, tuple[int, int]]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingJob:
+    """Training that runs elsewhere. ``name`` is made of what is trained: the same name, the same job."""
+
+    name: str
+    code: Path  # the user's files as committed, without the holdout
+    folder: str  # of mlops.yaml within them, where the commands run
+    checks: tuple[str, ...]  # commands before training
+    run: str
+    train: Path  # the training rows; TIDEGATE_TRAIN there
+    timeout: float  # seconds
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """What a training job left: a folder with ``model/`` or ``tracking/`` in it, and its bill."""
+
+    folder: Path
+    job: str  # its name or address, for people
+    seconds: float  # of training
+    billed_seconds: float
+    cost: float | None  # US dollars; None where no price is known
+    machine: str
+
+
+class Compute(Protocol):
+    """A service that trains."""
+
+    # Start the job, or go on with the one of this name that runs; return when it has succeeded and
+    # its output is on this machine. `tell` gets its log lines.
+    def train(self, job: TrainingJob, into: Path, tell: Callable[[str], None]) -> Trained: ...
+    # Stop the job if it runs.
+    def cancel(self, job: TrainingJob) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,6 @@ import pytest
 from tests.contracts.target_contract import until_ready
 from tests.endpoint.serving import free_port, own_server, processes_of, wait_for
 from tests.endpoint.traffic import Reply, Traffic
-from tidegate.adapters.metrics import local
 from tidegate.adapters.metrics.local import LocalMetrics
 from tidegate.adapters.target.local import LocalTarget
 from tidegate.core.model import Task
@@ -303,23 +302,3 @@ def test_another_way_of_counting_is_kept_apart(stage: Stage) -> None:
     old = stage.metrics.read(stage.window(since), time.time())
     assert old.minutes == (), "nothing was counted the old way meanwhile"
     stage.metrics.observe(MEASURE)
-
-
-@pytest.mark.parametrize(
-    ("shares", "share"),
-    [
-        pytest.param((), None, id="never told"),
-        pytest.param(((50.0, 0.05),), 0.05, id="since long ago"),
-        pytest.param(((50.0, 0.05), (101.0, 0.25)), None, id="changed within"),
-        pytest.param(
-            ((50.0, 0.05), (99.8, 0.25)), None, id="changed just before: not in force yet"
-        ),
-        pytest.param(((50.0, 0.05), (80.0, 0.25), (120.0, 0.5)), 0.25, id="changed around"),
-        pytest.param(((50.0, 0.05), (105.0, 0.05)), 0.05, id="told again"),
-        pytest.param(((105.0, 0.05),), None, id="began within"),
-    ],
-)
-def test_a_minutes_share_is_known_when_it_did_not_change(
-    shares: tuple[tuple[float, float], ...], share: float | None
-) -> None:
-    assert local._share(shares, 100.0, 110.0) == share

@@ -53,6 +53,11 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Tidy:
+    """Delete what we made on the endpoint and nothing uses any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """Make the registry's aliases say what the ledger says, then write that down."""
 
@@ -72,7 +77,7 @@ class Wait:
         return self.cause in ("idle", "alerted")
 
 
-Action: TypeAlias = Append | Deploy | CheckParity | Route | Remove | Publish | Wait
+Action: TypeAlias = Append | Deploy | CheckParity | Route | Remove | Tidy | Publish | Wait
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,10 @@ passed it, and never reopened. An arm that is None was not observed: no data, ne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,3 +67,36 @@ class Series:
     minutes: tuple[Minute, ...]
     labels: tuple[LabelStratum, ...]
     closed: int
+
+
+def configured_share(
+    shares: Sequence[tuple[float, float]],
+    moving: Sequence[tuple[float, float]],
+    begin: float,
+    end: float,
+    *,
+    blur: float = 0.0,
+) -> float | None:
+    """Return the candidate's share of traffic from ``begin`` to ``end`` (epoch seconds).
+
+    None unless it was known and the same throughout.
+
+    Args:
+        shares: (when it was read back, share) for every split so far.
+        moving: (from, to) in which a change of the split was under way.
+        begin: of the minute.
+        end: of the minute.
+        blur: seconds by which the moments in ``shares`` may be wrong.
+
+    >>> configured_share([(0, 0.05), (60, 0.25)], [(50, 60)], 0, 30)
+    0.05
+    >>> configured_share([(0, 0.05), (60, 0.25)], [(50, 60)], 30, 60) is None
+    True
+    >>> configured_share([(0, 0.05), (60, 0.25)], [(50, 60)], 60, 90)
+    0.25
+    """
+    if any(start < end + blur and begin - blur < stop for start, stop in moving):
+        return None
+    before = [share for moment, share in sorted(shares) if moment <= begin - blur]
+    during = {share for moment, share in shares if begin - blur < moment < end + blur}
+    return before[-1] if before and during <= {before[-1]} else None

@@ -19,6 +19,7 @@ from tidegate.core.actions import (
     Publish,
     Remove,
     Route,
+    Tidy,
     Wait,
 )
 from tidegate.core.canary import Action as Verb
@@ -39,22 +40,29 @@ from tidegate.core.evidence import Series
 from tidegate.core.intents import climb, promote, route
 
 if TYPE_CHECKING:
-    from tidegate.core.endpoint import Endpoint, Traffic
+    from tidegate.core.endpoint import Endpoint, Traffic, Variant
     from tidegate.core.model import VersionRef
     from tidegate.core.state import Rollout, State
 
 HEARTBEAT = 10  # evidence intervals between two signs of life in the ledger
 GAP = 20  # evidence intervals without one after which nobody was watching
-READY_WITHIN = 600.0  # seconds a new variant may take to answer its health check
+BROKEN = "endpoint_broken"
 CRASHES = 5  # restarts of a variant that was never ready after which we give it up
 _SAME = 5e-4  # shares this close are the same: routers count in basis points
 
 
 def step(state: State, canary: Canary | None, seen: Observation) -> Action:
     """Return the one next action. ``canary`` is the live rollout's recorded policy."""
+    endpoint = seen.endpoint
+    if endpoint.broken is not None and (state.alert is None or state.alert.cause != BROKEN):
+        return Append(Alerted(cause=BROKEN, traffic=endpoint.traffic()))
     if state.rollout is not None and canary is not None:
-        return _pursue(state, state.rollout, canary, seen)
-    return _rest(state, seen)
+        action = _pursue(state, state.rollout, canary, seen)
+    else:
+        action = _rest(state, seen)
+    if isinstance(action, (Deploy, Route, Remove, Tidy)) and (endpoint.broken or endpoint.busy):
+        return Wait(BROKEN if endpoint.broken else "updating")
+    return action
 
 
 # --- at rest ----------------------------------------------------------------------------------
@@ -65,18 +73,26 @@ def _rest(state: State, seen: Observation) -> Action:
     champion = state.champion
     if champion is None:
         return _swept(seen.endpoint) or Wait("idle")
+    actual = seen.endpoint.traffic()
+    variant = seen.endpoint.variant(champion.version)
+    if variant is not None and variant.failed is not None:
+        return _alarm(state, "not_ready", actual)
     if action := _present(champion, seen.endpoint):
         return action
     wanted = {champion.version: 1.0}
-    actual = seen.endpoint.traffic()
     if not actual:
         return Route(wanted)
+    if seen.endpoint.busy is not None:
+        return Wait("updating")
     if not _same(actual, wanted):
-        return _outside(state, "changed_outside", actual)
-    return _published(state) or _swept(seen.endpoint, champion.version) or Wait("idle")
+        return _alarm(state, "changed_outside", actual)
+    tidy = Tidy() if seen.endpoint.leftovers else None
+    swept = _swept(seen.endpoint, champion.version)
+    return _published(state) or swept or tidy or Wait("idle")
 
 
-def _outside(state: State, cause: str, actual: Traffic) -> Action:
+def _alarm(state: State, cause: str, actual: Traffic) -> Action:
+    """Tell a person, once."""
     if state.alert is not None and state.alert.cause == cause:
         return Wait("alerted")
     return Append(Alerted(cause=cause, traffic=actual))
@@ -144,8 +160,7 @@ def _given_up(state: State, rollout: Rollout, seen: Observation) -> Action | Non
     variant = seen.endpoint.variant(rollout.model.version)
     if rollout.phase is not Phase.CANARY or variant is None or variant.ready or variant.share > 0:
         return None
-    late = seen.now - state.last_at > READY_WITHIN
-    if late or variant.restarts >= CRASHES:
+    if _dead(variant, seen, since=state.last_at):
         return route(rollout, Phase.WITHDRAWN, "not_ready")
     return None
 
@@ -213,10 +228,15 @@ def _deploy(rollout: Rollout, seen: Observation) -> Action:
         return Deploy(rollout.model)
     if variant.ready:
         return Append(Deployed(rollout=rollout.id))
-    late = seen.now - rollout.requested_at > READY_WITHIN
-    if late or variant.restarts >= CRASHES:
+    if _dead(variant, seen, since=rollout.requested_at):
         return Append(Refused(rollout=rollout.id, cause="not_ready"))
     return Wait("starting")
+
+
+def _dead(variant: Variant, seen: Observation, *, since: float) -> bool:
+    """Whether a variant that is not ready has had its chance."""
+    late = seen.now - since > seen.endpoint.patience
+    return late or variant.restarts >= CRASHES or variant.failed is not None
 
 
 def _watch(state: State, rollout: Rollout, canary: Canary, seen: Observation) -> Action:
@@ -252,7 +272,7 @@ def _interrupted(
         seen.endpoint.tripped is not None
     ):  # nobody's doing: not for long, it is disarmed in probation
         return Append(Gap(rollout=rollout.id, seconds=silent, tripped=True))
-    if not _same(actual := seen.endpoint.traffic(), rollout.traffic):
+    if seen.endpoint.busy is None and not _same(actual := seen.endpoint.traffic(), rollout.traffic):
         version = rollout.model.version
         if actual.get(version, 0.0) < rollout.traffic.get(version, 0.0):
             return route(rollout, Phase.REVERTED, "lowered_outside")

@@ -54,6 +54,8 @@ class Rollout:
     traffic: Mapping[str, float] = field(default_factory=dict)
     applied: bool = True  # the endpoint was read back and does this
     routes: tuple[tuple[float, float], ...] = ()  # (when it was verified, candidate's share)
+    moving: tuple[tuple[float, float], ...] = ()  # (from, to) in which a split was changing
+    moving_since: float | None = None  # one that is under way
     step_at: float | None = None  # start of the step's bake
     cause: str = ""
     evidence: tuple[Mapping[str, Any], ...] = ()
@@ -162,13 +164,14 @@ def _apply(state: State, event: Event) -> State:  # noqa: C901, PLR0911, PLR0912
         case Refused(cause=cause):
             return _advance(state, phase=Phase.REFUSED, cause=cause)
         case Routing() as routing:
-            return _routing(state, routing)
+            return _routing(state, routing, event.at)
         case Routed():
             return _routed(state, event.at)
         case Heartbeat():
             return state
         case Gap(tripped=tripped):
-            again = {"applied": False} if tripped else {}
+            # The switch may have fired at any time since we last looked.
+            again = {"applied": False, "moving_since": state.last_at} if tripped else {}
             return _advance(state, step_at=event.at, **again)
         case Published() as published:
             return replace(state, published=published)
@@ -246,11 +249,12 @@ def _advance(state: State, **changes: Any) -> State:
     return replace(state, rollout=replace(state.rollout, **changes))
 
 
-def _routing(state: State, routing: Routing) -> State:
+def _routing(state: State, routing: Routing, at: float) -> State:
     phase = Phase(routing.phase)
+    pending = state.rollout.moving_since if state.rollout else None
     state = _advance(
         state, phase=phase, step=routing.step, traffic=routing.traffic, applied=False,
-        cause=routing.cause, evidence=routing.evidence,
+        cause=routing.cause, evidence=routing.evidence, moving_since=at if pending is None else pending,
     )  # fmt: skip
     if phase is Phase.REVERTED and state.rollout is not None:
         state = _banish(state, state.rollout.model)
@@ -280,7 +284,11 @@ def _routed(state: State, at: float) -> State:
     if rollout is None:
         return state
     share = rollout.traffic.get(rollout.model.version, 0.0)
-    state = _advance(state, applied=True, step_at=at, routes=(*rollout.routes, (at, share)))
+    began = at if rollout.moving_since is None else rollout.moving_since
+    state = _advance(
+        state, applied=True, step_at=at, routes=(*rollout.routes, (at, share)),
+        moving=(*rollout.moving, (began, at)), moving_since=None,
+    )  # fmt: skip
     if rollout.phase in (Phase.PROBATION, Phase.PROMOTED):
         return _crown(state, rollout.model, at)
     if rollout.baseline is not None:

@@ -6,7 +6,14 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from tidegate.core.evidence import Arm, LabelArm, LabelStratum, Minute, Series
+from tidegate.core.evidence import (
+    Arm,
+    LabelArm,
+    LabelStratum,
+    Minute,
+    Series,
+    configured_share,
+)
 from tidegate.core.model import Task
 from tidegate.endpoint import control, measuring, spec
 from tidegate.endpoint.layout import Folder
@@ -73,7 +80,13 @@ class LocalMetrics:
                     index=index,
                     champion=_arm(counts.get((index, window.champion)), measure),
                     candidate=_arm(counts.get((index, window.candidate)), measure),
-                    share=_share(window.shares, index * interval, (index + 1) * interval),
+                    share=configured_share(
+                        window.shares,
+                        window.moving,
+                        index * interval,
+                        (index + 1) * interval,
+                        blur=BLUR,
+                    ),
                 )
                 for index in range(first, closed)
                 if _counted(spans, index * interval, (index + 1) * interval)
@@ -179,13 +192,6 @@ def _label_arm(counts: tuple[int, int, float, float] | None, measure: Measure) -
         loss_sum=total if lossy else None,
         loss_sum_sq=squares if lossy else None,
     )
-
-
-def _share(shares: tuple[tuple[float, float], ...], begin: float, end: float) -> float | None:
-    """Return the candidate's share from ``begin`` to ``end``; None unless it was one and known."""
-    before = [share for moment, share in sorted(shares) if moment <= begin - BLUR]
-    during = {share for moment, share in shares if begin - BLUR < moment < end + BLUR}
-    return before[-1] if before and during <= {before[-1]} else None
 
 
 def _counted(spans: list[tuple[float, float | None]], begin: float, end: float) -> bool:

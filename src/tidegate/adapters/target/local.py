@@ -152,6 +152,9 @@ class LocalTarget:
         self._change(lambda before: spec.removed(before, version, generation))
         control.ensure(self._folder)
 
+    def tidy(self, *, generation: int) -> None:
+        """Nothing is ever left over: a removed variant takes its files along."""
+
     def ask(self, version: str, rows: pa.Table) -> npt.NDArray[np.float64]:
         """Ask one variant directly: past the router, its counts and its log.
 
