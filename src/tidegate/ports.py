@@ -256,3 +256,36 @@ class Host(Protocol):
     def propose(self, proposal: Proposal) -> str | None: ...
     # Start a workflow of the repository by its file name, on the default branch.
     def dispatch(self, workflow: str, inputs: Mapping[str, str]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectInfo:
+    """An object as it stands: ``tag`` names this very content and is what a replacement compares."""
+
+    size: int  # bytes
+    sha256: str | None  # hex, as told by whoever wrote it; None where nobody did
+    tag: str
+
+
+class ObjectStore(Protocol):
+    """A folder of a bucket: whole objects under keys, replaced by compare-and-swap."""
+
+    # What stands there now; None where nothing does.
+    def head(self, key: str) -> ObjectInfo | None: ...
+    # Copy it to a file, whole and as its checksum says, or not at all.
+    def get(self, key: str, into: Path, at_most: int) -> ObjectInfo: ...
+    # Write: with `absent` only where nothing stands, with `tag` only over that content, else over
+    # anything. PreconditionError where that is not so; success where a lost answer hid our own write.
+    def put(
+        self,
+        key: str,
+        source: Path | bytes,
+        *,
+        sha256: str,
+        absent: bool = False,
+        tag: str | None = None,
+    ) -> ObjectInfo: ...
+    # The keys that begin with this, in order.
+    def list(self, prefix: str) -> Iterator[str]: ...
+    # Take it away; nothing there is fine.
+    def delete(self, key: str) -> None: ...
