@@ -10,9 +10,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from tidegate.core.clouds import Where
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tidegate.core.clouds import (
+        Metering,
+        SageMaker,
+        TrainOnSageMaker,
+        TrainOnVertex,
+        Vertex,
+    )
     from tidegate.core.model import Margin, Task
 
 
@@ -46,6 +55,9 @@ class Train:
     run: str
     timeout: float = 7200.0
     paths: tuple[str, ...] = ()
+    compute: Where = Where.RUNNER
+    sagemaker: TrainOnSageMaker | None = None
+    vertex: TrainOnVertex | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +113,7 @@ class Registry:
     """Where versions and their bytes live; without ``uri`` and ``store`` in an embedded SQLite file."""
 
     uri: str | None = None  # an MLflow tracking URI
-    store: str | None = None  # "github-releases"
+    store: str | None = None  # "github-releases", or a bucket's folder: s3://..., gs://...
     public_key: str | None = None  # base64: only what this key signed may serve
 
 
@@ -207,6 +219,9 @@ class Release:
     target: str = "local"
     policy: Mapping[str, Any] = field(default_factory=dict)  # ``canary`` as written, for the ledger
     local: LocalEndpoint = field(default_factory=LocalEndpoint)
+    sagemaker: SageMaker | None = None  # set when target is sagemaker
+    vertex: Vertex | None = None  # set when target is vertex
+    metrics: Metering | None = None  # None: the local endpoint's own counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
