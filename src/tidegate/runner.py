@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 SUMMARY_LIMIT = 1_000_000  # bytes; GitHub cuts at 1 MiB
 # GIT_CONFIG_: the header with the token that git is given (action.py).
-_SECRET = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_", "TIDEGATE_", "GIT_CONFIG_")
+# AWS_, GOOGLE_, CLOUDSDK_: what the clouds' own login actions leave behind.
+_SECRET = (
+    "GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_", "TIDEGATE_", "GIT_CONFIG_",
+    "AWS_", "GOOGLE_", "CLOUDSDK_", "GCP_", "GCLOUD_",
+)  # fmt: skip
 _REGISTRY = frozenset(
     {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
 )
@@ -41,6 +45,9 @@ _HARMLESS = frozenset(
         "RUNNER_TOOL_CACHE",
         "TIDEGATE_HOME",
         "TIDEGATE_REMOTE",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "GOOGLE_CLOUD_PROJECT",
     }
 )
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -157,6 +164,30 @@ class Runner:
         """The commit that people see: the pull request's newest, else the one that runs."""
         pull = self.event.get("pull_request")
         return str(pull["head"]["sha"]) if pull else self._need("GITHUB_SHA")
+
+    # --- who the job is ---------------------------------------------------------------------
+
+    def id_token(self, audience: str) -> str:
+        """Return a fresh OpenID Connect token of this job, masked in the log.
+
+        https://docs.github.com/en/actions/reference/security/oidc
+
+        Raises:
+            OutsideError: the job may not ask for one, or GitHub gives none.
+        """
+        url = self.env.get("ACTIONS_ID_TOKEN_REQUEST_URL")
+        bearer = self.env.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        if not url or not bearer:
+            raise OutsideError(
+                "the job may not ask GitHub for an OpenID Connect token",
+                remedy="Give the job, and the job that calls it, `permissions:` with "
+                "`id-token: write`. Pull requests from forks never get one.",
+            )
+        from tidegate.id_token import ask
+
+        token = ask(url, bearer, audience)
+        self.mask(token)
+        return token
 
     # --- what a step tells its job ----------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Sessions with the clouds: credentials that renew themselves, bounded repeats, typed refusals."""
