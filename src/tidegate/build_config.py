@@ -6,9 +6,11 @@ file sees all of them at once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tidegate.build_canary import CANARY, build_canary
+from tidegate.build_cloud import release_blocks, train_blocks
 from tidegate.core.catalog import CATALOG, names_for
 from tidegate.core.config import (
     Check,
@@ -39,12 +41,15 @@ def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Conf
     gate, found = _gate(data["gate"], model.task)
     problems += found
     problems += _registry_problems(data.get("registry", {}))
-    release, found = _release(data.get("release", {}), model)
+    store = data.get("registry", {}).get("store")
+    release, found = _release(data.get("release", {}), model, store)
+    problems += found
+    train, found = _train(data["train"], store)
     problems += found
     config = Config(
         model=model,
         data=Data(**{"target": None, **data["data"]}),
-        train=Train(**{**_timed(data["train"]), "paths": tuple(data["train"].get("paths", ()))}),
+        train=train,
         checks=tuple(Check(**_timed(check)) for check in data.get("checks", ())),
         predict=Predict(**_timed(data.get("predict", {}))),
         gate=gate,
@@ -132,6 +137,13 @@ def _data_problems(data: Mapping[str, Any], task: Task) -> list[Problem]:
             )
         ]
     return []
+
+
+def _train(data: Mapping[str, Any], store: str | None) -> tuple[Train, list[Problem]]:
+    plain = {key: data[key] for key in ("run", "timeout") if key in data}
+    train = Train(**_timed(plain), paths=tuple(data.get("paths", ())))
+    clouds, problems = train_blocks(data, store, train.timeout)
+    return replace(train, **clouds), problems
 
 
 def _timed(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,8 +273,11 @@ def _possible(limit: float, low: float | None, high: float | None) -> bool:
 # --- release --------------------------------------------------------------------------------
 
 
-def _release(data: Mapping[str, Any], model: Model) -> tuple[Release, list[Problem]]:
+def _release(
+    data: Mapping[str, Any], model: Model, store: str | None
+) -> tuple[Release, list[Problem]]:
     canary, problems = build_canary(data.get("canary", {}), model.task)
+    clouds, found = release_blocks(data, store, canary)
     local = {**data.get("local", {})}
     if "timeout" in local:
         local["timeout"] = seconds(local["timeout"])
@@ -272,5 +287,6 @@ def _release(data: Mapping[str, Any], model: Model) -> tuple[Release, list[Probl
         endpoint=data.get("endpoint", model.name),
         target=data.get("target", "local"),
         local=LocalEndpoint(**local),
+        **clouds,
     )
-    return release, problems
+    return release, [*problems, *found]
