@@ -168,8 +168,9 @@ CASES = {
     ),
     "store-misspelt": (
         GOOD + "registry: {store: github-release}\n",
-        "8:19: registry.store: got 'github-release', expected one of github-releases; "
-        "did you mean 'github-releases'?",
+        "8:19: registry.store: got 'github-release', expected github-releases (one "
+        "release of this repository a version), s3://BUCKET/FOLDER or gs://BUCKET/FOLDER: where "
+        "versions and their bytes live, instead of uri",
     ),
     "public-key": (
         GOOD + "registry: {public_key: 'AAAA'}\n",
