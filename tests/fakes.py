@@ -116,6 +116,49 @@ class FakeTarget:
 
 
 @dataclass
+class SlowTarget(FakeTarget):
+    """An endpoint like a cloud's: a change is accepted, takes some reads, and may come to nothing."""
+
+    takes: int = 3  # reads for which a change is under way
+    doomed: frozenset[str] = frozenset()  # versions whose containers do not come up
+    _left: int = 0
+    _then: dict[str, Variant] = field(default_factory=dict)
+
+    def read(self) -> Endpoint:
+        if self.busy:
+            self._left -= 1
+            if self._left <= 0:
+                self.busy, self.variants = None, self._then
+        return super().read()
+
+    def deploy(self, deployment: Deployment, *, generation: int) -> None:
+        super().deploy(deployment, generation=generation)
+        name = deployment.version
+        ending = replace(self.variants[name], ready=True)
+        if name in self.doomed:
+            ending = replace(ending, ready=False, failed="its container stopped")
+        self._change({**self.variants, name: ending}, name)
+
+    def route(self, traffic: Traffic, *, generation: int) -> None:
+        before = self.variants
+        super().route(traffic, generation=generation)
+        after, self.variants = self.variants, before
+        self._change(after)
+
+    def remove(self, version: str, *, generation: int) -> None:
+        before = self.variants.copy()
+        super().remove(version, generation=generation)
+        after, self.variants = self.variants, before
+        self.leftovers = (version,)
+        self._change(after)
+
+    def _change(self, then: dict[str, Variant], new: str | None = None) -> None:
+        if new is not None:
+            self.variants[new] = replace(self.variants[new], ready=False)
+        self.busy, self._left, self._then = "updating", self.takes, then
+
+
+@dataclass
 class FakeMetrics:
     """Counts from two rates: (error rate, mean loss) per version; 600 requests a minute."""
 
