@@ -21,7 +21,14 @@ MODULES = sorted(SRC.rglob("*.py"))
 # The package -> the files that may import it at run time (a folder ends in /).
 SOLE = {
     "mlflow": ["adapters/registry/mlflow.py", "adapters/tracking/mlflow.py", "endpoint/scorer.py"],
-    "requests": ["adapters/host/api.py"],
+    "requests": [
+        "adapters/host/api.py",
+        "adapters/cloud/google.py",
+        "adapters/cloud/google_login.py",
+    ],
+    "boto3": ["adapters/cloud/aws.py"],
+    "botocore": ["adapters/cloud/aws.py"],
+    "google": ["adapters/cloud/google_login.py"],
     "cryptography": ["signing.py"],
     "sqlite3": ["endpoint/"],
     "jinja2": ["render/"],

@@ -187,7 +187,7 @@ class Aws:
                 found = self._judge.refused(name, error.response)
                 found.repeated = lost
                 if found.expired:
-                    used = self._renewing and (before or self._renewing.held)
+                    used = before or (self._renewing.held if self._renewing else None)
                     if self._renewing is None or used is None or renewed:
                         raise _over(found) from None
                     # Refused, so nothing has happened: once more with new ones.
