@@ -35,6 +35,7 @@ class Job(StrEnum):
 
     DECIDE = "decide"
     OPERATE = "operate"
+    TRAIN = "train"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,7 @@ ISSUER = "token.actions.githubusercontent.com"
 WORKFLOWS = {
     Job.DECIDE: ("judge-model.yml",),
     Job.OPERATE: ("watch-model.yml", "command.yml"),
+    Job.TRAIN: ("judge-model.yml",),
 }  # the file that the job itself stands in: what `job_workflow_ref` names
 WHAT = {
     "account": "the AWS account's 12 digits",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _PURPOSE = {
     Job.DECIDE: "decide: writes an accepted model's bytes to a bucket (not with github-releases)",
     Job.OPERATE: "operate: moves traffic, and takes a model back",
+    Job.TRAIN: "train: starts training jobs (only with train.compute)",
 }
 
 

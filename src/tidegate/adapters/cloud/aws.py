@@ -22,6 +22,7 @@ from tidegate.adapters.cloud.renewal import Lease, Renewing, SessionOver
 from tidegate.adapters.cloud.repeating import AgainError, Budget, Repeater
 from tidegate.errors import OutsideError
 from tidegate.redact import redact
+from tidegate.roles import role_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -292,7 +293,7 @@ def connect(
     core.register("before-parse", _whole)
     repeater = Repeater(Budget(), sleep=sleep, clock=clock)
     renewing = None
-    if arn := env.get("TIDEGATE_AWS_ROLE"):
+    if arn := role_for(env, "TIDEGATE_AWS_ROLE"):
         runner = runner_of(env, "TIDEGATE_AWS_ROLE")
         exchange = _Exchange(role(arn), runner, named, replace(repeater, tries=RENEWAL_TRIES))
         renewing = Renewing(

@@ -18,6 +18,7 @@ from tidegate.adapters.cloud.renewal import Lease
 from tidegate.adapters.cloud.repeating import AgainError, retry_after
 from tidegate.errors import OutsideError
 from tidegate.redact import redact
+from tidegate.roles import role_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,8 @@ class Login:
                 remedy="pip install 'tidegate[vertex]'",
             ) from None
         few = replace(repeater, tries=RENEWAL_TRIES)
-        name, account = env.get("TIDEGATE_GCP_PROVIDER"), env.get("TIDEGATE_GCP_SERVICE_ACCOUNT")
+        name = role_for(env, "TIDEGATE_GCP_PROVIDER")
+        account = role_for(env, "TIDEGATE_GCP_SERVICE_ACCOUNT")
         if not name:
             return cls(
                 what="the Google session of this machine", route=route, repeater=few, runner=None,
