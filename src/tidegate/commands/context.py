@@ -17,13 +17,11 @@ from tidegate.runner import Runner
 if TYPE_CHECKING:
     import argparse
 
-    from tidegate.adapters.metrics.local import LocalMetrics
-    from tidegate.adapters.target.local import LocalTarget
     from tidegate.book import Ledger
     from tidegate.core.config import Config
     from tidegate.core.state import State
-    from tidegate.perform import World
-    from tidegate.ports import Registry
+    from tidegate.perform import SafeTarget, World
+    from tidegate.ports import MetricSource, Registry
     from tidegate.render.report import RuleChange
     from tidegate.signing import Trust
     from tidegate.terminal import Terminal
@@ -134,8 +132,14 @@ class Context:
             ConfigError: the embedded store, on a machine that dies with the job.
             OutsideError: releases, and no token or no repository on GitHub.
         """
-        if self.config.registry.store == "github-releases":
+        store = self.config.registry.store
+        if store == "github-releases":
             return self._releases()
+        if store is not None:
+            from tidegate.adapters.registry.buckets import BucketRegistry
+            from tidegate.adapters.stores import open_store
+
+            return BucketRegistry(open_store(store))
         from tidegate.adapters.registry.mlflow import MlflowRegistry
 
         if self.config.registry.uri:
@@ -182,28 +186,25 @@ class Context:
 
         return Trust(public_key=self.config.registry.public_key, signatures=state.signatures)
 
-    def target(self) -> LocalTarget:
+    def target(self) -> SafeTarget:
         """Return the endpoint."""
-        from tidegate.adapters.target.local import LocalTarget
+        from tidegate.commands.endpoints import target_of
 
-        local = self.config.release.local
-        return LocalTarget(self._endpoint, port=local.port, timeout=local.timeout)
-
-    @property
-    def _endpoint(self) -> Path:
-        return self.home.endpoint(self.config.release.endpoint)
+        return target_of(self)
 
     @property
     def labels(self) -> Path | None:
-        """The file in which the truth arrives; None: the endpoint's own."""
+        """The file in which the truth arrives; None: the endpoint's own, or a folder of a bucket."""
         source = self.config.release.canary.labels.source
-        return self.path(source, "release.canary.labels.from") if source else None
+        if source is None or "://" in source:
+            return None
+        return self.path(source, "release.canary.labels.from")
 
-    def metrics(self) -> LocalMetrics:
+    def metrics(self) -> MetricSource:
         """Return where the endpoint's counts come from."""
-        from tidegate.adapters.metrics.local import LocalMetrics
+        from tidegate.commands.endpoints import metrics_of
 
-        return LocalMetrics(self._endpoint)
+        return metrics_of(self)
 
     def world(self) -> World:
         """Return everything that a pass touches."""

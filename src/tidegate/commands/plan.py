@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.commands.context import Context
+from tidegate.commands.endpoints import machine_of
 from tidegate.commands.replay import policy
 from tidegate.core.config import Canary, GuardMetric
 from tidegate.core.power import plan
 from tidegate.core.simulation import Traffic
-from tidegate.errors import ConfigError, Exit
-from tidegate.render.plan import document, lines
+from tidegate.errors import ConfigError, Exit, OutsideError
+from tidegate.load import load
+from tidegate.render.plan import document, expected, lines
 
 if TYPE_CHECKING:
     from tidegate.terminal import Terminal
@@ -52,10 +54,19 @@ def run(args: argparse.Namespace, terminal: Terminal, observed: Traffic | None =
     traffic = expected_traffic(args, canary, observed or _observed(args, terminal))
     terminal.progress("simulating rollouts")
     result = plan(canary, traffic)
-    terminal.emit(document(result))
-    for line in lines(result):
+    spending = expected(result, *_machine(args))
+    terminal.emit(document(result, spending))
+    for line in lines(result, spending):
         terminal.say(line)
     return Exit.OK
+
+
+def _machine(args: argparse.Namespace) -> tuple[str, float | None]:
+    """Return what one more variant runs on and its price an hour, where a file says so."""
+    path = args.config or Path("mlops.yaml")
+    if not path.exists():
+        return "", None
+    return machine_of(load(path).release)
 
 
 def _observed(args: argparse.Namespace, terminal: Terminal) -> Traffic | None:
@@ -64,13 +75,19 @@ def _observed(args: argparse.Namespace, terminal: Terminal) -> Traffic | None:
     if not path.exists() or args.traffic:
         return None
     context = Context.of(argparse.Namespace(config=path), terminal)
-    canary = context.config.release.canary
-    if not context.home.endpoint(context.config.release.endpoint).is_dir():
+    release = context.config.release
+    canary = release.canary
+    if release.target == "local" and not context.home.endpoint(release.endpoint).is_dir():
         return None
     from tidegate.perform import measure_of
 
     measure = measure_of(canary, context.config.model.task, context.labels)
-    if (recent := context.metrics().recent(measure, time.time())) is None:
+    try:
+        recent = context.metrics().recent(measure, time.time())
+    except OutsideError as error:
+        terminal.progress(f"planned without the endpoint's own traffic: {error}")
+        return None
+    if recent is None:
         return None
     intervals, arm = recent
     rates = {

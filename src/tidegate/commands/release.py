@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tidegate.commands.context import Context, add_config, add_json
+from tidegate.commands.endpoints import machine_of
 from tidegate.commands.recording import record
 from tidegate.core.events import Mode, Phase, Requested
 from tidegate.core.model import Outcome
@@ -152,6 +153,7 @@ def _requested(
     judged_against = verdict.champion if verdict and not retry else None
     if retry and state.champion is not None:
         judged_against = state.champion.digest
+    machine, hourly = machine_of(context.config.release)
     return Requested(
         model=model,
         mode=Mode.DIRECT if first else Mode.CANARY,
@@ -161,6 +163,8 @@ def _requested(
         loss_center=verdict.loss_center if verdict else None,
         reason=reason or ("first_release" if first else ""),
         retry=retry,
+        machine=machine,
+        hourly=hourly,
     )
 
 

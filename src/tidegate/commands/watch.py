@@ -133,6 +133,8 @@ def _leave_serving(context: Context, state: State) -> None:
 def _needed(done: Pass, *, through_probation: bool) -> bool:
     """Whether somebody must look again soon."""
     rollout = done.book.state.rollout
+    if done.wait.cause == "updating":
+        return True  # a change is under way, or one waits for it: variants are taken away, too
     if rollout is None or done.wait.cause == "pinned":
         return False  # a person decided, or nothing is live
     if rollout.phase in _BEFORE_TRAFFIC or not rollout.applied:

@@ -96,6 +96,8 @@ class Requested:
     reason: str = ""
     retry: bool = False  # lifts the quarantine of this version
     quarantine: bool = False  # a person's revert: what serves now must not come back
+    machine: str = ""  # what one variant runs on, in words; empty where nobody bills it
+    hourly: float | None = None  # US dollars an hour of it; None where no price is known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

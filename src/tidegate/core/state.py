@@ -57,6 +57,8 @@ class Rollout:
     moving: tuple[tuple[float, float], ...] = ()  # (from, to) in which a split was changing
     moving_since: float | None = None  # one that is under way
     step_at: float | None = None  # start of the step's bake
+    deployed_at: float | None = None  # when its variant was up
+    promoted_at: float | None = None  # when it took over, and its probation began
     cause: str = ""
     evidence: tuple[Mapping[str, Any], ...] = ()
     parity: ParityChecked | None = None
@@ -158,7 +160,7 @@ def _apply(state: State, event: Event) -> State:  # noqa: C901, PLR0911, PLR0912
         case Requested() as request:
             return _requested(state, request, event)
         case Deployed():
-            return _advance(state, phase=Phase.DEPLOYED)
+            return _advance(state, phase=Phase.DEPLOYED, deployed_at=event.at)
         case ParityChecked() as parity:
             return _parity(state, parity)
         case Refused(cause=cause):
@@ -289,6 +291,8 @@ def _routed(state: State, at: float) -> State:
         state, applied=True, step_at=at, routes=(*rollout.routes, (at, share)),
         moving=(*rollout.moving, (began, at)), moving_since=None,
     )  # fmt: skip
+    if rollout.phase is Phase.PROBATION and rollout.promoted_at is None:
+        state = _advance(state, promoted_at=at)
     if rollout.phase in (Phase.PROBATION, Phase.PROMOTED):
         return _crown(state, rollout.model, at)
     if rollout.baseline is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.core.canary import Cause as Waits
 from tidegate.core.events import ENDS
 from tidegate.core.model import Finding, Kind, Outcome
+from tidegate.core.spending import spent
 from tidegate.render import mermaid
 from tidegate.render.decision import guard_row, sentence
 from tidegate.render.ledger import why
@@ -30,13 +31,14 @@ from tidegate.render.report import (
     title,
     tone,
 )
+from tidegate.render.spending import words
 from tidegate.render.verdict import margin_text, number, percent, reason, signed, summary
 from tidegate.render.words import lasting, share, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tidegate.core.story import Turn
+    from tidegate.core.story import Story, Turn
     from tidegate.render.report import Report
 
 LIMIT = 65_000  # bytes of UTF-8, which are never fewer than the 65,536 characters GitHub counts
@@ -122,6 +124,7 @@ def _body(report: Report, most: int) -> str:
         now=_now(report),
         compared_with_nothing=verdict.digests.champion is None,
         expected=expected(report),
+        spending=_spending(story),
         ending=ending(story) if story else "",
         sentence=lambda finding: reason(finding, verdict.confidence, code),
     )
@@ -164,6 +167,12 @@ def _now(report: Report) -> str:
     if decision is None or report.story is None or report.story.rollout.phase in ENDS:
         return ""
     return "Not shown yet." if decision.cause is Waits.NOT_SHOWN else sentence(decision)
+
+
+def _spending(story: Story | None) -> str:
+    """Return what the rollout has cost so far; nothing where nobody bills it."""
+    spending = spent(story.rollout, story.until) if story else None
+    return "" if spending is None else words(spending)
 
 
 def asked(finding: Finding) -> str:

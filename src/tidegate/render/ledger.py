@@ -27,8 +27,10 @@ from tidegate.core.events import (
     Routed,
     Routing,
 )
+from tidegate.core.spending import spent
 from tidegate.render.decision import guard_line
 from tidegate.render.markdown import code
+from tidegate.render.spending import words
 from tidegate.render.status import guards, headline, serving
 from tidegate.render.words import CAUSES, cause, lasting, share, when
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from tidegate.core.events import Payload
     from tidegate.core.ledger import Event
-    from tidegate.core.state import State
+    from tidegate.core.state import Rollout, State
 
 _ROUTED = {
     Phase.CANARY: "canary",
@@ -135,8 +137,16 @@ def page(name: str, state: State, chain: tuple[Event, ...]) -> str:
         events=list(reversed(shown))[:_RECENT],
         total=len(chain),
         head=chain[-1].hash if chain else "",
+        billed=any(rollout.request.machine for rollout in state.past),
+        cost=lambda rollout: _cost(rollout, chain[-1].at),
     )
     return f"{text}\n"
+
+
+def _cost(rollout: Rollout, now: float) -> str:
+    """Return what a rollout costs, in words; nothing where nobody bills it."""
+    spending = spent(rollout, now)
+    return "" if spending is None else code(words(spending), 300)
 
 
 def _since(state: State) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from tidegate.core.spending import Spending
 from tidegate.render.decision import notes
+from tidegate.render.spending import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from tidegate.core.power import GuardPlan, Plan, RegressionPlan, Spread
 
 
-def lines(plan: Plan) -> Iterator[str]:
-    """Yield the plan, line by line."""
+def lines(plan: Plan, spending: Spending | None = None) -> Iterator[str]:
+    """Yield the plan, line by line; ``spending``: of an equally good model, see :func:`expected`."""
     canary = plan.canary
     deadline = _minutes(canary.deadline / 60.0)
     yield f"At {plan.traffic.per_minute:,.4g} requests per minute ({plan.runs} simulated rollouts):"
@@ -35,6 +37,8 @@ def lines(plan: Plan) -> Iterator[str]:
         )
     for guard in plan.guards:
         yield from _guard_lines(guard, deadline)
+    if spending is not None:
+        yield f"  an equally good model costs {words(spending)}"
     yield "Assumed:"
     for assumption in assumptions(plan):
         yield f"  - {assumption}"
@@ -86,9 +90,23 @@ def assumptions(plan: Plan) -> Iterator[str]:
     yield from (note.rstrip(".") for note in notes(plan.canary))
 
 
-def document(plan: Plan) -> dict[str, object]:
+def expected(plan: Plan, machine: str, hourly: float | None) -> Spending | None:
+    """Return what an equally good model costs until its probation is over: the median rollout.
+
+    None where nobody bills the machine.
+    """
+    if not machine:
+        return None
+    median = plan.steps[-1].minutes.median
+    canary = plan.canary.deadline / 3600 if median is None else median / 60
+    holdback = 0.0 if median is None else plan.canary.probation.duration / 3600
+    return Spending(machine=machine, canary=canary, holdback=holdback, hourly=hourly)
+
+
+def document(plan: Plan, spending: Spending | None = None) -> dict[str, object]:
     """Return the plan as JSON values; null stands for "not before the deadline"."""
     return {
+        "spending": None if spending is None else {**asdict(spending), "dollars": spending.dollars},
         "traffic": {
             "per_minute": plan.traffic.per_minute,
             "rates": {str(metric): rate for metric, rate in plan.traffic.rates.items()},

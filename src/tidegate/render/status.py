@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.core.canary import GuardEvidence
 from tidegate.core.events import Phase
+from tidegate.core.spending import spent
 from tidegate.render.decision import sentence
+from tidegate.render.spending import words
 from tidegate.render.words import cause, lasting, share, when
 
 if TYPE_CHECKING:
@@ -94,6 +96,8 @@ def status(name: str, state: State, endpoint: Endpoint, now: float) -> str:
         lines[0] += f" for {lasting(now - tenure.since)} (commit {tenure.model.commit[:7]})"
     if state.rollout is not None:
         lines.append(f"rollout {state.rollout.id}: {headline(state.rollout)}")
+        if (spending := spent(state.rollout, now)) is not None:
+            lines.append(f"cost so far: {words(spending)}")
     elif state.past:
         lines.append(f"last rollout {state.past[-1].id}: {_last(state)}")
     if state.queue:
@@ -108,9 +112,12 @@ def status(name: str, state: State, endpoint: Endpoint, now: float) -> str:
     if state.anchor is not None:
         lines.append(f"anchor: version {state.anchor.version}")
     lines += ["", f"endpoint {endpoint.url or '(not running)'}"]
+    if (trouble := endpoint.broken or endpoint.busy) is not None:
+        lines.append(f"  {'broken' if endpoint.broken else 'busy'}: {trouble}")
     lines += [
         f"  version {v.version:>4}  {share(v.share):>6}  {'ready' if v.ready else 'not ready'}"
         f"{f', restarted {v.restarts} times' if v.restarts else ''}"
+        f"{f': {v.failed}' if v.failed else ''}"
         for v in endpoint.variants
     ]
     return "\n".join(lines)
