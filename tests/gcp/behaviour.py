@@ -39,6 +39,12 @@ RULES: dict[str, Rule] = {
         "Vertex AI takes a project's id or number and answers names with the number",
         "https://cloud.google.com/vertex-ai/docs/predictions/deploy-model-api",
     ),
+    "json-content": Rule(
+        "a body is sent as application/json; Cloud Scheduler sends application/octet-stream"
+        " unless the job has a header",
+        "https://cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs"
+        "#HttpTarget.FIELDS.headers",
+    ),
     "throttled": Rule(
         "requests may be refused with 429 RESOURCE_EXHAUSTED or 503 UNAVAILABLE at any time",
         "https://cloud.google.com/vertex-ai/docs/quotas",
@@ -250,6 +256,10 @@ RULES: dict[str, Rule] = {
     "name-order": Rule("objects are listed by name, with prefix and delimiter", _GCS + "/list"),
     # --- Cloud Monitoring -----------------------------------------------------------------------
     "points-newest-first": Rule("points are in reverse order of time", _MONITORING),
+    "points-paged": Rule(
+        "a page holds so many points; a series can go on in the next",
+        _MONITORING + "#body.QUERY_PARAMETERS.page_size",
+    ),
     "zero-absent": Rule(
         "no requests, no point: absence is not zero",
         "https://cloud.google.com/monitoring/api/metrics_gcp_a_b#gcp-aiplatform",

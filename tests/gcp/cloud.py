@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tests.gcp.captures import Captures
 from tests.gcp.clock import Clock
 from tests.gcp.counts import Counts
+from tests.gcp.distributions import EXPONENTIAL
 from tests.gcp.faults import Faults
 from tests.gcp.identity import Identity
 from tests.gcp.operations import Operations
@@ -75,6 +76,8 @@ class Cloud:
         self.log_delay = 0.0  # seconds of the clock from a request to its row in BigQuery
         self.log_errors = False  # whether failed requests are logged, too
         self.images: dict[str, Sequence[str]] = {}  # what an image runs without a command
+        self.bucket_options = EXPONENTIAL  # of prediction_latencies
+        self.results: dict[str, tuple[list[str], list[Row]]] = {}  # of queries, by job
         self.url = ""  # set by the server
         self.clock = Clock(scale=time_scale)
         self.random = random.Random(seed)

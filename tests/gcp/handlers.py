@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from tests.gcp import (
+    bigquery,
     deploying,
     endpoints,
     identity,
     jobs,
+    logs,
     models,
+    monitoring,
     operations,
     predicting,
+    scheduler,
     storage,
     uploads,
 )
@@ -17,13 +21,17 @@ from tests.gcp.routing import ROUTES
 
 __all__ = (
     "ROUTES",
+    "bigquery",
     "deploying",
     "endpoints",
     "identity",
     "jobs",
+    "logs",
     "models",
+    "monitoring",
     "operations",
     "predicting",
+    "scheduler",
     "storage",
     "uploads",
 )

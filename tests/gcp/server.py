@@ -154,8 +154,11 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if "x-www-form-urlencoded" in kind and method.id == "sts.token":
                 body = {camel(key): value for key, value in parse_qsl(data.decode())}
-            elif data and ("json" in kind or method.id not in _RAW):
+            elif data and "json" in kind and "multipart" not in kind:
                 body = json.loads(data)
+            elif data and method.id not in _RAW:
+                behaviour.apply("json-content")
+                problems.append(f"the body is {kind}, not application/json")
         except ValueError:
             problems.append("the body is not JSON")
         if method.id not in _RAW:

@@ -33,7 +33,10 @@ METHODS: dict[str, tuple[str, ...]] = {
         f"cloudscheduler.projects.locations.jobs.{verb}"
         for verb in ("create", "delete", "get", "list", "patch", "pause", "resume", "run")
     ),
-    "bigquery.v2": ("bigquery.jobs.query", "bigquery.tabledata.list", "bigquery.tables.get"),
+    "bigquery.v2": (
+        "bigquery.jobs.getQueryResults", "bigquery.jobs.query", "bigquery.tabledata.list",
+        "bigquery.tables.get",
+    ),
     "logging.v2": ("logging.entries.list",),
     "sts.v1": ("sts.token",),
     "iamcredentials.v1": ("iamcredentials.projects.serviceAccounts.generateAccessToken",),

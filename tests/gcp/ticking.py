@@ -6,6 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
+from tests.gcp.firing import settle_schedules
 from tests.gcp.jobs import settle_jobs
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def ticking(cloud: Cloud) -> Iterator[None]:
             with cloud.lock:
                 cloud.operations.settle()
                 settle_jobs(cloud)
+                settle_schedules(cloud)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
