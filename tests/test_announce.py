@@ -15,7 +15,7 @@ from tidegate.adapters.host.api import Api
 from tidegate.adapters.host.github import GitHubHost
 from tidegate.announce import Announcer
 from tidegate.commands.report import told
-from tidegate.core.events import Heartbeat, Mode, Ordered, Phase, Requested
+from tidegate.core.events import Heartbeat, Mode, Ordered, Phase, Requested, Resumed
 from tidegate.core.notices import Serving
 from tidegate.errors import NotJudgedError, OutsideError
 
@@ -316,6 +316,28 @@ def test_a_process_that_died_before_it_told_is_made_good_by_the_next(tmp_path: P
     assert len(host.issues) == 1
     assert [said[-1][0] for said in host.statuses.values()] == ["failure", "success"]
     assert len(host.comments[12, "<!-- tidegate:m -->"]) == 1
+
+
+def test_an_endpoint_that_needs_a_person_opens_one_issue_until_somebody_answers(
+    tmp_path: Path,
+) -> None:
+    stage, host = _stage(tmp_path)
+    stage.play.engine.target.broken = "UpdateRollbackFailed"
+    for _ in range(3):
+        stage.play.engine.tick(1)
+        stage.announce()
+    (issue,) = host.issues.values()
+    assert "needs a person" in issue.title
+    assert "repair it" in issue.body
+    stage.play.engine.target.broken = None
+    stage.play.engine.append(Resumed(reason="repaired"), human=True)
+    stage.play.engine.tick(1)
+    stage.announce()
+    assert len(host.issues) == 1
+    stage.play.engine.target.broken = "Failed"
+    stage.play.engine.tick(1)
+    stage.announce()
+    assert len(host.issues) == 2, "another alert, another issue"
 
 
 def test_an_old_revert_is_no_news(tmp_path: Path) -> None:

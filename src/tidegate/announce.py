@@ -17,6 +17,7 @@ from tidegate.core.events import ENDS, Phase
 from tidegate.core.notices import Comment, HostDeployment
 from tidegate.core.story import dismissed
 from tidegate.errors import TidegateError
+from tidegate.render.alert import alert_issue
 from tidegate.render.comment import comment, marker
 from tidegate.render.deployment import deployment
 from tidegate.render.issue import TakenBack, issue, revert_pull
@@ -99,6 +100,11 @@ class Announcer:
         for rollout in book.state.past[-_PAST:]:
             if _by_machine(rollout) and self.clock() - (rollout.ended_at or 0.0) < _NEWS:
                 self._taken_back(book, rollout)
+        alert = alert_issue(
+            self.model, book.state, book.chain, ledger=self._ledger_page, labels=self.labels
+        )
+        if alert is not None:
+            self._once(f"issue {alert.marker}", alert, self.host.issue)
         for rollout in _newest(book.state):
             self._comment(book, rollout, report_of)
         self._deployments(book.state)
