@@ -7,7 +7,7 @@ Impersonation: https://cloud.google.com/iam/docs/reference/credentials/rest/v1/p
 
 from __future__ import annotations
 
-import os
+import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ RENEWAL_TRIES = 4
 TIMEOUT = 20  # seconds
 _LIFE = 3600.0  # seconds, of a token that does not say
 _JWT = "urn:ietf:params:oauth:token-type:jwt"
+_METADATA = "/computeMetadata/v1/instance/service-accounts/default/token"
 _ADC = "GOOGLE_APPLICATION_CREDENTIALS"
 
 
@@ -51,7 +52,7 @@ class Login:
     runner: Runner | None  # None: the machine's own credentials
     provider: str = ""
     account: str = ""
-    anonymous: bool = False  # a stand-in on this machine asks nobody who he is
+    stand_in: bool = False  # which is its own metadata server, as on a machine of Google's
     project: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     _subject: str = field(default="", repr=False)
@@ -77,7 +78,8 @@ class Login:
         if not name:
             return cls(
                 what="the Google session of this machine", route=route, repeater=few, runner=None,
-                anonymous=route.base is not None and not env.get(_ADC),
+                stand_in=route.base is not None and not env.get(_ADC),
+                project=env.get("GOOGLE_CLOUD_PROJECT") or "",
             )  # fmt: skip
         return cls(
             what=f"the Google session of {account or name}",
@@ -96,8 +98,6 @@ class Login:
         """
         from google.auth import exceptions
 
-        if self.anonymous:
-            return Lease("stand-in", _LIFE)
         try:
             return self.repeater(lambda _: self._attempt())
         except exceptions.DefaultCredentialsError:
@@ -119,9 +119,16 @@ class Login:
     def _attempt(self) -> Lease[str]:
         from google.auth import exceptions
 
+        through = _through(self.route)
         try:
+            if self.stand_in:
+                answer = through(
+                    f"{self.route.base}{_METADATA}", headers={"Metadata-Flavor": "Google"}
+                )
+                told = json.loads(answer.data)
+                return Lease(told["access_token"], float(told["expires_in"]))
             credentials = self._credentials()
-            credentials.refresh(_through(self.route))
+            credentials.refresh(through)
         except exceptions.TransportError as error:
             lost = GoogleError(
                 f"Google cannot be reached for a token: {plain(str(error))}", status=0
@@ -142,7 +149,7 @@ class Login:
 
         if self.runner is None:
             found, project = google.auth.default(scopes=[SCOPE])
-            self.project = project or os.environ.get("GOOGLE_CLOUD_PROJECT") or ""
+            self.project = project or ""
             return found
         login, runner = self, self.runner
 
