@@ -45,7 +45,7 @@ class Capture:
     def take(self, endpoint: Endpoint, variant: str, exchange: Exchange) -> None:
         """Keep an exchange, if it is drawn for the sample."""
         settings = endpoint.capture
-        if settings is None or not settings.get("EnableCapture", False):
+        if settings is None or not settings.get("EnableCapture", True):
             return
         if self._cloud.dice.random() * 100 >= settings["InitialSamplingPercentage"]:
             return

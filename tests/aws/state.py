@@ -165,7 +165,7 @@ class Endpoint:
         if self.pending is not None:
             found["PendingDeploymentSummary"] = self.pending.describe()
         if self.capture is not None:
-            on = self.capture.get("EnableCapture", False)
+            on = self.capture.get("EnableCapture", True)
             found["DataCaptureConfig"] = {
                 "EnableCapture": on,
                 "CaptureStatus": "Started" if on else "Stopped",
