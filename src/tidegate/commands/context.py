@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tidegate.commands.sessions import Sessions
 from tidegate.errors import ConfigError, OutsideError
 from tidegate.git import GitError, text
 from tidegate.home import Home
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tidegate.core.config import Config
     from tidegate.core.state import State
     from tidegate.perform import SafeTarget, World
-    from tidegate.ports import MetricSource, Registry
+    from tidegate.ports import MetricSource, ObjectStore, Registry
     from tidegate.render.report import RuleChange
     from tidegate.signing import Trust
     from tidegate.terminal import Terminal
@@ -59,6 +60,7 @@ class Context:
     terminal: Terminal
     actor: str
     own_rules: tuple[RuleChange, ...] = ()  # what a pull request changed, and is not judged by
+    sessions: Sessions = field(default_factory=Sessions, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -137,9 +139,8 @@ class Context:
             return self._releases()
         if store is not None:
             from tidegate.adapters.registry.buckets import BucketRegistry
-            from tidegate.adapters.stores import open_store
 
-            return BucketRegistry(open_store(store))
+            return BucketRegistry(self.store(store))
         from tidegate.adapters.registry.mlflow import MlflowRegistry
 
         if self.config.registry.uri:
@@ -153,6 +154,23 @@ class Context:
         folder = self.home.registry
         folder.mkdir(parents=True, exist_ok=True)
         return MlflowRegistry(f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder / "artifacts")
+
+    def store(self, uri: str) -> ObjectStore:
+        """Return a folder of a bucket, in the account that the rest of the configuration names.
+
+        Raises:
+            OutsideError: the cloud's packages are missing, or it cannot be reached.
+        """
+        from tidegate.adapters.stores import open_store
+
+        if uri.startswith("s3://"):
+            settings = self.config.release.sagemaker or self.config.train.sagemaker
+            region = settings.region if settings else None
+            where = self.value(region, "region") if region else None
+            return open_store(uri, aws=self.sessions.aws(where))
+        cloud = self.config.release.vertex or self.config.train.vertex
+        project = self.value(cloud.project, "project") if cloud else ""
+        return open_store(uri, google=self.sessions.google(project))
 
     def _releases(self) -> Registry:
         from tidegate.adapters.host.api import Api
@@ -202,7 +220,7 @@ class Context:
 
     def metrics(self) -> MetricSource:
         """Return where the endpoint's counts come from."""
-        from tidegate.commands.endpoints import metrics_of
+        from tidegate.commands.counting import metrics_of
 
         return metrics_of(self)
 

@@ -1,4 +1,4 @@
-"""The endpoint that ``mlops.yaml`` names, and where its counts come from."""
+"""The endpoint that ``mlops.yaml`` names, and what it runs on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from tidegate.adapters.cloud.aws import Aws
-    from tidegate.adapters.cloud.google import Google
     from tidegate.commands.context import Context
     from tidegate.core.clouds import Metering, SageMaker, TrainOnSageMaker, TrainOnVertex, Vertex
     from tidegate.core.config import Release
@@ -46,37 +44,20 @@ def target_of(context: Context) -> SafeTarget:
         from tidegate.adapters.target.sagemaker import SageMakerTarget
 
         settings = resolved(context, release.sagemaker, "release.sagemaker")
-        return SageMakerTarget(aws_of(settings), settings, release.endpoint, work=work)
+        return SageMakerTarget(
+            context.sessions.aws(settings.region), settings, release.endpoint, work=work
+        )
     if release.vertex is not None:
         from tidegate.adapters.target.vertex import VertexTarget
 
         vertex = resolved(context, release.vertex, "release.vertex")
-        return VertexTarget(google_of(vertex), vertex, release.endpoint, work=work)
+        return VertexTarget(
+            context.sessions.google(vertex.project), vertex, release.endpoint, work=work
+        )
     from tidegate.adapters.target.local import LocalTarget
 
     folder = context.home.endpoint(release.endpoint)
     return LocalTarget(folder, port=release.local.port, timeout=release.local.timeout)
-
-
-def metrics_of(context: Context) -> MetricSource:
-    """Return where the endpoint's counts come from."""
-    from tidegate.adapters.metrics.local import LocalMetrics
-
-    return LocalMetrics(context.home.endpoint(context.config.release.endpoint))
-
-
-def aws_of(settings: SageMaker | TrainOnSageMaker) -> Aws:
-    """Return the account and region of some settings."""
-    from tidegate.adapters.cloud.aws import connect
-
-    return connect(settings.region)
-
-
-def google_of(settings: Vertex | TrainOnVertex) -> Google:
-    """Return the project of some settings."""
-    from tidegate.adapters.cloud.google import connect
-
-    return connect(settings.project)
 
 
 def machine_of(release: Release) -> tuple[str, float | None]:
