@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from tests.gcp import behaviour
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -67,6 +69,7 @@ class Faults:
                 fault.times -= 1
                 return fault
         if self._rate and self._random.random() < self._rate:
+            behaviour.apply("throttled")
             status = self._random.choice((429, 503))
             wait = {"Retry-After": "1"} if self._random.random() < 0.25 else {}
             return Fault(method, status, REASONS[status], False, 0, wait)

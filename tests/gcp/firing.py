@@ -38,15 +38,22 @@ def _attempt(cloud: Cloud, row: Row, now: float) -> None:
     except OSError as error:
         status, said = 503, str(error)
     with cloud.lock:
+        current = cloud.state.schedules.get(row["name"])
+        if current is None:
+            return  # deleted meanwhile
+        current["status"] = {}
+        if not 200 <= status < 300:
+            reasons = [reason for reason, code in STATUS.items() if code == status]
+            code = CODE[reasons[0]] if reasons else 2
+            current["status"] = {"code": code, "message": f"HTTP {status}: {said[:300]}"}
+        if current is not row:
+            return  # planned anew meanwhile
         row["_running"] = False
-        if 200 <= status < 300:
-            row |= {"status": {}, "_tries": 0}
+        if row["status"]:
+            _retry(row, now)
+        else:
+            row["_tries"] = 0
             _plan(row, now)
-            return
-        reasons = [reason for reason, code in STATUS.items() if code == status]
-        code = CODE.get(reasons[0], 2) if reasons else 2
-        row["status"] = {"code": code, "message": f"HTTP {status}: {said[:300]}"}
-        _retry(row, now)
 
 
 def _sent(cloud: Cloud, row: Row) -> tuple[int, str]:

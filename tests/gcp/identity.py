@@ -215,4 +215,6 @@ def _impersonate(cloud: Cloud, request: Request) -> Any:
             rule="impersonation",
         )
     token, life = cloud.identity.mint(account, min(life, cloud.identity.life))
-    return {"accessToken": token, "expireTime": stamp(time.time() + life)}
+    # In whole seconds: google-auth reads no others.
+    until = stamp(int(time.time()) + life).replace(".000000Z", "Z")
+    return {"accessToken": token, "expireTime": until}

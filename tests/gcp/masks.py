@@ -11,6 +11,8 @@ from tests.gcp.description import camel
 if TYPE_CHECKING:
     from tests.gcp.routing import Row
 
+_MAPS = {"labels", "metadata", "trafficSplit"}  # their keys are names that somebody chose
+
 
 def masked(row: Row, update: Row, mask: str, *, ignored: frozenset[str] = frozenset()) -> Row:
     """Return a row with the fields of a mask taken from an update; what it lacks is cleared.
@@ -24,7 +26,8 @@ def masked(row: Row, update: Row, mask: str, *, ignored: frozenset[str] = frozen
     changed = copy.deepcopy(row)
     for path in filter(None, mask.split(",")):
         first, *rest = path.split(".")
-        words = [camel(first), *rest]  # below the first stand names that somebody chose, too
+        chosen = camel(first) in _MAPS
+        words = [camel(first), *(rest if chosen else map(camel, rest))]
         if words[0] in ignored:
             continue
         into, source = changed, update

@@ -55,7 +55,12 @@ def _planned(cloud: Cloud, row: Row) -> Row:
         row["_next"] = schedule(row["schedule"], row["timeZone"]).after(now)
     except ValueError as error:
         raise refuse("INVALID_ARGUMENT", f"Schedule or time zone is invalid: {error}") from error
-    row |= {"_tries": 0, "userUpdateTime": stamp(now), "scheduleTime": stamp(row["_next"])}
+    row |= {
+        "_tries": 0,
+        "_running": False,
+        "userUpdateTime": stamp(now),
+        "scheduleTime": stamp(row["_next"]),
+    }
     return row
 
 

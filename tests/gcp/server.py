@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         if project == cloud.project:
             behaviour.apply("project-number")
         region = params["locationsId"]
-        dedicated = host.endswith(".prediction.vertexai.goog")
+        dedicated = host.endswith(".prediction.vertexai.goog") and method.id.endswith("redict")
         if host != f"{region}-aiplatform.googleapis.com" and not dedicated:
             raise refuse(
                 "INVALID_ARGUMENT",
@@ -226,8 +226,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
             return
-        if not fault.times and fault.method == method.id and fault.status in {429, 503}:
-            behaviour.apply("throttled")
         error = {"code": fault.status, "message": "Injected.", "status": fault.reason}
         self._write(Answer(status=fault.status, body={"error": error}, headers=fault.headers))
 
