@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -231,3 +232,32 @@ def test_away_from_a_runner_the_action_says_what_to_run(machine: dict[str, str])
     done = run(machine, GITHUB_ACTIONS="", **env("validate"))
     assert done.returncode == 2
     assert "run `tidegate` itself" in done.stderr
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancelled_run_reaches_the_engine_not_its_shell(tmp_path: Path, number: int) -> None:
+    """GitHub signals the step's first process alone: a cloud's training job is stopped by who started it.
+
+    https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation
+    """
+    top = Path(__file__).parent.parent
+    steps = parse((top / ".github/actions/engine/action.yml").read_text()).data["runs"]["steps"]
+    script = tmp_path / "script.sh"
+    script.write_text(next(step["run"] for step in steps if step.get("id") == "run"))
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!{sys.executable}\nimport signal, sys\n"
+        f"signal.signal({int(number)}, lambda *_: sys.exit(42))\n"
+        "print('ready', flush=True)\nsignal.pause()\n"
+    )
+    python.chmod(0o755)
+    with subprocess.Popen(
+        ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)],
+        env={**os.environ, "TIDEGATE_FOLDER": str(tmp_path), "TIDEGATE_PYTHON": str(python)},
+        stdout=subprocess.PIPE, text=True,
+    ) as step:  # fmt: skip
+        assert step.stdout is not None
+        assert step.stdout.readline() == "ready\n"
+        step.send_signal(number)
+        assert step.wait(10) == 42

@@ -11,7 +11,7 @@ import pytest
 
 from tests.endpoint.serving import wait_for
 from tidegate import process
-from tidegate.errors import Exit, NotJudgedError
+from tidegate.errors import ConfigError, Exit, NotJudgedError
 from tidegate.process import run_command
 
 pytestmark = pytest.mark.real
@@ -35,6 +35,24 @@ def alive(pid: int) -> bool:
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_GRACE", 0.5)
+
+
+@pytest.mark.parametrize("job", ["decide", "train"])
+def test_no_command_of_the_users_runs_beside_a_cloud_role(
+    job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEGATE_JOB", job)
+    with pytest.raises(ConfigError, match=f"job {job}, which may take a cloud role"):
+        run("touch ran", tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("job", ["", "operate"])
+def test_elsewhere_it_does(job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where traffic is moved: a metric source may be a command, with a clean environment."""
+    monkeypatch.setenv("TIDEGATE_JOB", job)
+    run('[ -z "$TIDEGATE_JOB" ] && touch ran', tmp_path)
+    assert (tmp_path / "ran").exists()
 
 
 def test_a_command_runs_in_the_folder_with_the_environment_and_tells_its_duration(

@@ -103,10 +103,33 @@ def test_the_cloud_trusts_the_files_whose_jobs_ask_for_a_token() -> None:
         for job in ours(path.name)["jobs"].values()
         if "runs-on" in job and (job.get("permissions") or {}).get("id-token") == "write"
     }
-    assert asking == set(WORKFLOWS[Job.OPERATE])
-    for files in WORKFLOWS.values():
+    assert asking == set().union(*WORKFLOWS.values())
+
+
+def test_each_job_that_asks_for_a_token_says_which_role_is_its_own() -> None:
+    """TIDEGATE_JOB is what `{job}` in a role's name becomes, and which trust lets it in."""
+    for job, files in WORKFLOWS.items():
         for file in files:
-            assert ours(file)["jobs"]
+            said = [
+                step["env"]["TIDEGATE_JOB"]
+                for body in ours(file)["jobs"].values()
+                for step in body.get("steps") or []
+                if "TIDEGATE_AWS_ROLE" in (step.get("env") or {})
+            ]
+            assert str(job) in said, (file, job)
+    for path in (TOP / ".github" / "workflows").glob("*.yml"):
+        for body in ours(path.name)["jobs"].values():
+            for step in body.get("steps") or []:
+                env = step.get("env") or {}
+                given = {key for key in env if key.startswith(("TIDEGATE_AWS", "TIDEGATE_GCP"))}
+                if given or "TIDEGATE_JOB" in env:
+                    assert env["TIDEGATE_JOB"] in set(Job)
+                    assert path.name in WORKFLOWS[Job(env["TIDEGATE_JOB"])]
+                    assert given == {
+                        "TIDEGATE_AWS_ROLE", "TIDEGATE_AWS_REGION",
+                        "TIDEGATE_GCP_PROVIDER", "TIDEGATE_GCP_SERVICE_ACCOUNT",
+                    }  # fmt: skip
+                    assert body["permissions"]["id-token"] == "write"
 
 
 @pytest.mark.parametrize("name", sorted(INPUTS))

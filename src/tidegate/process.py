@@ -11,7 +11,8 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from tidegate.errors import NotJudgedError
+from tidegate.errors import ConfigError, NotJudgedError
+from tidegate.grants import Job
 from tidegate.runner import Runner, without_credentials
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SHELL_SIGNAL = 128  # a shell adds it to the number of the signal that ended its command
+_NO_USER_CODE = frozenset({Job.DECIDE, Job.TRAIN})
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -68,7 +70,11 @@ def started(  # noqa: PLR0913 (what a process needs)
 
     Its process group ends with the block, however that is left. With ``log``, its output goes
     there instead, and the last line stands in the error.
+
+    Raises:
+        ConfigError: the job may take a cloud role that no code of the user's may be beside.
     """
+    refuse_beside_role(what, os.environ)
     began = time.monotonic()
     with log.open("w") if log else nullcontext(sys.stderr) as output:
         output.flush()  # what we said so far stands above what it says
@@ -105,6 +111,22 @@ def started(  # noqa: PLR0913 (what a process needs)
         yield finish
     finally:
         _end_group(child)
+
+
+def refuse_beside_role(what: str, env: Mapping[str, str]) -> None:
+    """Run nothing of the user's in a job that decides, or that starts training in a cloud.
+
+    A job's processes can read each other's memory, so the role would be the command's, too.
+
+    Raises:
+        ConfigError: TIDEGATE_JOB names such a job.
+    """
+    if (job := env.get("TIDEGATE_JOB")) in _NO_USER_CODE:
+        raise ConfigError(
+            f"{what} was to run in the job {job}, which may take a cloud role",
+            remedy="That job runs Tidegate's own code alone. mlops.yaml of this very commit says where "
+            "training runs (train.compute): run all jobs of the workflow again.",
+        )
 
 
 def _ending(code: int) -> str:

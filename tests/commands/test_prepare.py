@@ -118,7 +118,7 @@ def test_the_case_holds_no_truth_and_the_outputs_are_what_the_jobs_need(
     assert champion is not None
     found = prepared.job.outputs
     assert found == {
-        "work": "train", "champion": champion.digest, "anchor": found["anchor"], "code": "true",
+        "work": "train", "compute": "runner", "champion": champion.digest, "anchor": found["anchor"], "code": "true",
         "case": file_digest(folder / "case" / "case.json"),
     }  # fmt: skip
     assert folder_digest(folder / "champion") == champion.digest

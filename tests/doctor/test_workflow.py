@@ -63,7 +63,7 @@ def test_what_init_writes_is_in_order(setting: Setting) -> None:
 # (the words to replace, what stands there instead, the look, its state, words of the finding)
 SPOILED: dict[str, tuple[str, str, str, State, str]] = {
     "a permission too little": (
-        "issues: write, pull-requests: write} # the cloud role; an issue after a revert; the thread of",
+        "issues: write, pull-requests: write} # the cloud roles; an issue after a revert; the thread of",
         "pull-requests: write} # the thread of",
         "permissions",
         State.FAILED,

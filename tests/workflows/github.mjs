@@ -177,7 +177,10 @@ function worst(results) {
   return "skipped";
 }
 
-function play(path, prefix, inputs, limit, state) {
+// GitHub's success() looks at every job before this one, not only at those it needs. What that means for jobs
+// within a call, and behind one, is written down nowhere; reports differ (actions/runner#2205, camunda/camunda#39521).
+// So the worst is assumed: a job that was skipped in a called workflow, or before the call, counts.
+function play(path, prefix, inputs, limit, state, above = []) {
   const workflow = read(path);
   const {scenario, jobs: told, errors} = state;
   const jobs = workflow.jobs ?? {};
@@ -186,7 +189,7 @@ function play(path, prefix, inputs, limit, state) {
     const job = jobs[id];
     const needs = Object.fromEntries([job.needs ?? []].flat().map((other) => [other, done[other]]));
     const contexts = {github: scenario.github, inputs, vars: scenario.vars ?? {}, needs, strategy: {}, matrix: {}, secrets: {}, jobs: {}};
-    const before = ancestors(jobs, id).map((other) => done[other].result);
+    const before = [...above, ...ancestors(jobs, id).flatMap((other) => done[other].all)];
     const status = {
       always: true,
       cancelled: state.cancelled,
@@ -198,7 +201,7 @@ function play(path, prefix, inputs, limit, state) {
     const runs = evaluate(says ? condition : `success() && (${condition})`, contexts, status).truthy;
     const here = `${prefix}${id}`;
     if (!runs) {
-      done[id] = {result: "skipped", outputs: {}};
+      done[id] = {result: "skipped", outputs: {}, all: ["skipped"]};
       told.push({path: here, result: "skipped"});
       continue;
     }
@@ -206,6 +209,7 @@ function play(path, prefix, inputs, limit, state) {
     const legs = legsOf(job.strategy, contexts);
     if (!legs.length) errors.push(`${here}: the matrix is empty`);
     const results = [];
+    const all = [];
     const outputs = {};
     for (const leg of legs) {
       const where = `${here}${shown(leg)}`;
@@ -220,7 +224,8 @@ function play(path, prefix, inputs, limit, state) {
         if (!(callee in files)) throw new Error(`${where}: there is no ${job.uses}`);
         const call = read(callee).on.workflow_call;
         told.push({path: where, result: "called", permissions, concurrency});
-        const inner = play(callee, `${where}/`, inputsOf(call, filled(job.with ?? {}, with_leg), where, errors), permissions, state);
+        const inner = play(callee, `${where}/`, inputsOf(call, filled(job.with ?? {}, with_leg), where, errors), permissions, state, before);
+        all.push(...Object.values(inner).flatMap((each) => each.all));
         results.push(worst(Object.values(inner).map((each) => each.result)));
         for (const [name, output] of Object.entries(call?.outputs ?? {})) {
           const value = evaluate(output.value.trim().slice(3, -2), {...contexts, jobs: inner}).text;
@@ -232,11 +237,12 @@ function play(path, prefix, inputs, limit, state) {
       for (const name of Object.keys(said)) if (!(name in (job.outputs ?? {}))) errors.push(`${where}: has no output ${name}`);
       Object.assign(outputs, said);
       results.push(result);
+      all.push(result);
       if (result === "cancelled") state.cancelled = true;
       const environment = filled(job.environment, with_leg);
       told.push({path: where, result, permissions: lowered(permissions, scenario), concurrency, environment: environment?.name ?? environment, runs_on: filled(job["runs-on"], with_leg)});
     }
-    done[id] = {result: worst(results), outputs};
+    done[id] = {result: worst(results), outputs, all};
   }
   return done;
 }

@@ -20,14 +20,25 @@ ACTIONS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "actions.json").read_text(encoding="utf-8")
 )
 USER_CODE = re.compile(r"(train|score)")
+RUNNING = {"train", "score", "run"}
+REFUSING = {"decide", "train"}
 PIN = re.compile(rf"{OURS}(/[\w./-]+)?@[0-9a-f]{{40}} # v\d+\.\d+\.\d+(\s|$)")
 
 
 def of_user(job: str, body: dict[str, Any]) -> bool:
-    """Whether a job of ours runs the user's code: by its name, or by what it has the engine do."""
+    """Whether a job of ours runs the user's code: by its name, or by what it has the engine do.
+
+    Where TIDEGATE_JOB names a job that holds a role, the engine refuses to (``process.started``).
+    """
     steps = body.get("steps") or []
-    commands = {(step.get("with") or {}).get("command") for step in steps}
-    return bool(steps) and bool(USER_CODE.search(job) or commands & {"train", "score", "run"})
+    asked = [((step.get("with") or {}).get("command"), step) for step in steps]
+    refusing = [(step.get("env") or {}).get("TIDEGATE_JOB") in REFUSING for step in steps]
+    runs = any(
+        command in RUNNING and not refused
+        for (command, _), refused in zip(asked, refusing, strict=True)
+    )
+    ours = any(refusing) and not any("run" in step for step in steps)
+    return bool(steps) and bool(runs or (USER_CODE.search(job) and not ours))
 
 
 def granted(body: dict[str, Any]) -> dict[str, str]:

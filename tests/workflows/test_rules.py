@@ -391,6 +391,45 @@ def test_user_code_is_known_by_what_the_engine_is_asked() -> None:
     assert findings == ["find: user code holds contents: write"]
 
 
+CLOUD = """
+on: {workflow_call: }
+permissions: {}
+jobs:
+  train-cloud:
+    runs-on: ubuntu-latest
+    timeout-minutes: 5
+    environment: training
+    permissions:
+      contents: read # the code
+      id-token: write # the role
+    steps:
+      - uses: $/.github/actions/engine
+        env: {TIDEGATE_JOB: train}
+        with: {command: train}
+"""
+
+
+def test_a_job_that_holds_a_role_may_train_where_the_engine_refuses_user_code() -> None:
+    assert found("user_code_holds_nothing", project({WORKFLOW: CLOUD})) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("        env: {TIDEGATE_JOB: train}\n", ""),
+        ("{TIDEGATE_JOB: train}", "{TIDEGATE_JOB: operate}"),
+        ("{TIDEGATE_JOB: train}", "{TIDEGATE_JOB: ''}"),
+        ("    steps:\n", "    steps:\n      - run: python train.py\n"),
+        ("    steps:\n", "    steps:\n      - {uses: $/.github/actions/engine, with: {command: score}}\n"),
+        ("    steps:\n", "    steps:\n      - {uses: $/.github/actions/engine, with: {command: train}}\n"),
+    ],
+)  # fmt: skip
+def test_and_nowhere_else(old: str, new: str) -> None:
+    assert old in CLOUD
+    findings = found("user_code_holds_nothing", project({WORKFLOW: CLOUD.replace(old, new)}))
+    assert findings == ["train-cloud: user code holds id-token: write"]
+
+
 def test_what_follows_a_strangers_run_ends_in_five_minutes() -> None:
     slow = SOUND[WORKFLOW].replace("pull_request", "workflow_run").replace("s: 5", "s: 6")
     findings = found("workflow_run_reads_only", project({WORKFLOW: slow}))

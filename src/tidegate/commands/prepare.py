@@ -68,12 +68,15 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         _copied(bundle / MODEL, into / role)
     terminal.outputs(
         work="train",
+        compute=str(context.config.train.compute),
         case=digest,
         champion=case.champion.digest if case.champion else "",
         anchor=case.anchor.digest if case.anchor else "",
         code="true" if case.predict else "false",
     )
-    terminal.emit({"work": "train", "case": asdict(case)})
+    terminal.emit(
+        {"work": "train", "compute": str(context.config.train.compute), "case": asdict(case)}
+    )
     against = f"version {case.champion.version}" if case.champion else "nothing"
     terminal.say(f"{case.model}: to be compared with {against}")
     return Exit.OK

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tidegate.doctor import roles
 from tidegate.doctor.flow import Call, Flow, hosted
 from tidegate.doctor.result import Result, bad, good, unseen, warning
 from tidegate.pin import FULL
@@ -30,6 +30,7 @@ NEEDED: Mapping[str, Mapping[str, str]] = {
         "actions": "read",
         "checks": "write",
         "contents": "write",
+        "id-token": "write",
         "pull-requests": "write",
     },
     "deliver.yml": {**_OPERATES, "checks": "write"},
@@ -44,7 +45,9 @@ NEEDED: Mapping[str, Mapping[str, str]] = {
 }
 _CLOUD = frozenset({"aws-role", "aws-region", "gcp-provider", "gcp-service-account"})
 _OPERATING_INPUTS = _CLOUD | {"runner", "operate-runner", "operate-environment", "workflow", "home"}
-_TRAINING_INPUTS = frozenset({"runner", "train-runner", "score-runner", "requirements", "ignore"})
+_TRAINING_INPUTS = _CLOUD | {
+    "runner", "train-runner", "score-runner", "train-environment", "requirements", "ignore",
+}  # fmt: skip
 # What each may be given. GitHub refuses the run at its start for any other name.
 INPUTS: Mapping[str, frozenset[str]] = {
     "check.yml": _TRAINING_INPUTS | {"allow-inconclusive"},
@@ -56,11 +59,6 @@ INPUTS: Mapping[str, frozenset[str]] = {
 SECRETS = frozenset({"registry-username", "registry-password", "registry-token", "signing-key"})
 _OPERATING = ("deliver.yml", "watch.yml", "command.yml")
 _RANK = {"none": 0, "read": 1, "write": 2}
-_ROLE = re.compile(r"arn:(aws|aws-cn|aws-us-gov):iam::\d{12}:role/[\w+=,.@/-]{1,512}")
-_PROVIDER = re.compile(
-    r"projects/\d+/locations/global/workloadIdentityPools/[a-z0-9-]{4,32}/providers/[a-z0-9-]{4,32}"
-)
-_ACCOUNT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]@[a-z0-9.:-]+\.iam\.gserviceaccount\.com")
 _FIX = "Delete that file and run `tidegate init`: it writes it anew; or see docs/github.md."
 _WITHOUT = {
     "deliver.yml": "a push trains and releases nothing",
@@ -98,7 +96,7 @@ def look(flows: Sequence[Flow], setting: Setting) -> Iterator[Result]:
     yield _branch(flows, setting)
     yield _runners(calls, setting)
     yield _secrets(calls, setting)
-    yield from _roles(calls, setting.slug)
+    yield from roles.look(calls, setting.config, setting.slug)
     yield from _forks(flows)
 
 
@@ -263,50 +261,6 @@ def _secrets(calls: Sequence[Call], setting: Setting) -> Result:
             'Add to the deliver job:  secrets: {signing-key: "${{ secrets.TIDEGATE_SIGNING_KEY }}"}',
         )
     return good("secrets", ", ".join(sorted(named)) or "none needed")
-
-
-def _roles(calls: Sequence[Call], slug: str) -> Iterator[Result]:
-    """The cloud roles in the inputs: their spelling, and that the job may ask for a token."""
-    for what, keys, shapes in (
-        ("aws role", ("aws-role", "aws-region"), {"aws-role": _ROLE}),
-        (
-            "gcp role",
-            ("gcp-provider", "gcp-service-account"),
-            {"gcp-provider": _PROVIDER, "gcp-service-account": _ACCOUNT},
-        ),
-    ):
-        using = [call for call in calls if any(key in call.inputs for key in keys)]
-        if using:
-            found = _role(what, keys, shapes, using)
-            yield found or good(what, _trust(what[:3], slug, using))
-
-
-def _role(
-    what: str, keys: tuple[str, str], shapes: Mapping[str, re.Pattern[str]], using: Sequence[Call]
-) -> Result | None:
-    """Return what is wrong; None where nothing is."""
-    print_it = f"`tidegate doctor --policy {what[:3]}` prints the trust that it needs."
-    for call in using:
-        if absent := [key for key in keys if key not in call.inputs]:
-            return bad(what, f"{call.where}: {', '.join(absent)} is missing beside the other", _FIX)
-        for key, shape in shapes.items():
-            value = call.inputs[key]
-            if "${{" not in value and not shape.fullmatch(value):
-                return bad(what, f"{call.where}: {key} is not spelt like one: {value}", print_it)
-        if call.grants("id-token") != "write":
-            return bad(
-                what,
-                f"{call.where}: has a cloud role but no id-token: write to ask for it with",
-                "Grant id-token: write to that job.",
-            )
-    return None
-
-
-def _trust(cloud: str, slug: str, using: Sequence[Call]) -> str:
-    """Say what the role's trust must hold; nobody can look at it from here."""
-    where = sorted({call.inputs.get("operate-environment", "production-operate") for call in using})
-    subjects = ", ".join(f"repo:{slug}:environment:{name}" for name in where)
-    return f"spelt as a role; its trust must name {subjects}: `tidegate doctor --policy {cloud}`"
 
 
 def _forks(flows: Sequence[Flow]) -> Iterator[Result]:
