@@ -21,7 +21,11 @@ _MOST_BYTES = 32_000_000  # the user's code may have written it
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """One training run. Durations in seconds, sizes in megabytes (10**6 bytes)."""
+    """One training run. Durations in seconds, sizes in megabytes (10**6 bytes).
+
+    The last four are of a service that trained; None where the runner did. A cost of None is one that is
+    not known.
+    """
 
     commit: str
     dirty: bool  # the work tree differed from the commit
@@ -37,11 +41,16 @@ class RunRecord:
     environment: Mapping[str, str]
     started_at: float
     duration: float
+    compute: str | None = None  # "sagemaker ml.m5.large"
+    job: str | None = None
+    billed_seconds: float | None = None
+    cost_usd: float | None = None  # estimated, from a price list
 
 
 def save(bundle: Path, record: RunRecord) -> None:
     """Write the record into a bundle."""
-    (bundle / RUN).write_text(json.dumps({"version": 1, **asdict(record)}, indent=2) + "\n")
+    told = {key: value for key, value in asdict(record).items() if value is not None}
+    (bundle / RUN).write_text(json.dumps({"version": 1, **told}, indent=2) + "\n")
 
 
 def bounded(path: Path, most: int) -> str:
