@@ -157,6 +157,10 @@ CASES = {
         train("compute: sagemaker, sagemaker: {image: i, role: r, bucket: s3://bbb, spot: true, max_wait: 1h}"),
         "train.sagemaker.max_wait: got 3600s, expected at least train.timeout",
     ),
+    "a command where an image serves": (
+        release("target: sagemaker", SAGEMAKER) + "predict: {serve: ./serve}\n",
+        "predict.serve: got a command of your own, and an endpoint on sagemaker, expected release.sagemaker.image",
+    ),
     "a store of another kind": (GOOD + "registry: {store: ftp://x/y}\n", "registry.store"),
 }  # fmt: skip
 

@@ -68,6 +68,21 @@ def train_blocks(
     return {"compute": Where.SAGEMAKER, "sagemaker": record}, _spot_problems(record, timeout)
 
 
+def serving_problems(data: Mapping[str, Any]) -> list[Problem]:
+    """A cloud runs an image, and no command of this repository."""
+    target, predict = data.get("release", {}).get("target", "local"), data.get("predict", {})
+    if target not in _SCHEME or "image" in data["release"].get(target, {}):
+        return []
+    return [
+        Problem(
+            path=("predict", key), got=f"a command of your own, and an endpoint on {target}",
+            expected=f"release.{target}.image: the image that answers as the command does",
+        )
+        for key in ("serve", "run")
+        if key in predict
+    ]  # fmt: skip
+
+
 def _converted(block: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _CONVERT.get(key, _same)(value) for key, value in block.items()}
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tidegate.build_canary import CANARY, build_canary
-from tidegate.build_cloud import release_blocks, train_blocks
+from tidegate.build_cloud import release_blocks, serving_problems, train_blocks
 from tidegate.core.catalog import CATALOG, names_for
 from tidegate.core.config import (
     Check,
@@ -46,6 +46,7 @@ def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Conf
     problems += found
     train, found = _train(data["train"], store)
     problems += found
+    problems += serving_problems(data)
     config = Config(
         model=model,
         data=Data(**{"target": None, **data["data"]}),
@@ -82,7 +83,7 @@ def warnings_of(config: Config) -> list[Problem]:
         for index, rule in enumerate(config.gate.rules)
         if rule.margin is not None and rule.margin.value == 0
     ]
-    if config.predict.run and not config.predict.serve:
+    if config.predict.run and not config.predict.serve and config.release.target == "local":
         warnings.append(
             Problem(
                 path=("predict", "run"),
