@@ -13,6 +13,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/adapt-inference-container.html
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -85,6 +86,17 @@ def pack_sagemaker(model_dir: Path, digest: str, task: Task, into: Path) -> Path
 def pack_vertex(model_dir: Path, digest: str, task: Task, into: Path) -> Path:
     """Write the same archive as :func:`pack_sagemaker`: unpacked, ``python code/server.py`` serves it."""
     return pack_sagemaker(model_dir, digest, task, into)
+
+
+def code_digest() -> str:
+    """Return the SHA-256 of the code that travels with every model."""
+    package = Path(__file__).parent
+    total = hashlib.sha256()
+    for name in (*(f"container/{name}" for name in _SCRIPTS), *MODULES):
+        total.update(
+            f"{name}\0{hashlib.sha256((package / name).read_bytes()).hexdigest()}\n".encode()
+        )
+    return total.hexdigest()
 
 
 def requirements(model_dir: Path) -> str:
