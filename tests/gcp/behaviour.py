@@ -211,6 +211,11 @@ RULES: dict[str, Rule] = {
         "a sampled request is a row in BigQuery, some time later",
         "https://cloud.google.com/vertex-ai/docs/predictions/online-prediction-logging",
     ),
+    "payload-form": Rule(
+        "ours: the payload columns are REPEATED texts; whether predict fills one with the body or"
+        " one per instance is documented nowhere, so a reader must take both (log_items)",
+        "ours: https://cloud.google.com/vertex-ai/docs/predictions/online-prediction-logging",
+    ),
     # --- Vertex AI: custom jobs -----------------------------------------------------------------
     "job-environment": Rule(
         "the job's container is told AIP_MODEL_DIR, AIP_CHECKPOINT_DIR, AIP_TENSORBOARD_LOG_DIR",

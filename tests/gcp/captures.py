@@ -65,11 +65,18 @@ class Captures:
             "deployed_model_id": deployed,
             "logging_time": when,
             "request_id": str(next(self._ids)),
-            "request_payload": [json.dumps(request)],
-            "response_payload": [json.dumps(response)],
+            "request_payload": self._payload(request, "instances"),
+            "response_payload": self._payload(response, "predictions"),
         }
         with self._lock:
             self._rows.setdefault(table, []).append((when + self._cloud.log_delay, row))
+
+    def _payload(self, body: Any, key: str) -> list[str]:
+        """Return the texts of a REPEATED column: the body, or one text for each of its items."""
+        behaviour.apply("payload-form")
+        if self._cloud.log_items and isinstance(body, dict) and isinstance(body.get(key), list):
+            return [json.dumps(item) for item in body[key]]
+        return [json.dumps(body)]
 
     def visible(self, table: str) -> list[Row] | None:
         """Return the rows that can be read now; None: there is no such table yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import tempfile
 import threading
 import time
@@ -74,6 +75,7 @@ class Cloud:
         self.anonymous = anonymous  # requests without a token are answered, too
         self.metric_delay = 0.0  # seconds of the clock from a minute's end until it is visible
         self.log_delay = 0.0  # seconds of the clock from a request to its row in BigQuery
+        self.log_items = False  # a logged payload is one text per instance, not the whole body
         self.log_errors = False  # whether failed requests are logged, too
         self.images: dict[str, Sequence[str]] = {}  # what an image runs without a command
         self.bucket_options = EXPONENTIAL  # of prediction_latencies
@@ -216,9 +218,10 @@ class Cloud:
                 self.operations.settle()
 
     def close(self) -> None:
-        """End every process."""
+        """End every process, and leave nothing behind."""
         for container in list(self.containers.values()):
             container.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def snapshot(self) -> Row:
         """Return what can be written as JSON."""

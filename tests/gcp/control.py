@@ -14,7 +14,15 @@ METHODS = (
     "add_bucket", "advance", "crash", "fail_next", "fail_operation", "freeze", "lag_reads",
     "preempt", "put_capture", "put_counts", "put_log", "thaw", "throttle",
 )  # fmt: skip
-SETTINGS = {"anonymous", "log_delay", "log_errors", "metric_delay", "patience", "speed"}
+SETTINGS = {
+    "anonymous",
+    "log_delay",
+    "log_errors",
+    "log_items",
+    "metric_delay",
+    "patience",
+    "speed",
+}
 
 
 def controlled(cloud: Cloud, name: str, data: bytes) -> Answer:

@@ -147,6 +147,7 @@ for _under in ("", "endpoints.", "models.", "customJobs."):
         method(f"{_AIPLATFORM}.{_under}operations.cancel")(_cancel)
 
 
+@method(f"{_AIPLATFORM}.endpoints.operations.list")
 @method(f"{_AIPLATFORM}.operations.list")
 def _list(cloud: Cloud, request: Request) -> Any:
     if request.one("filter"):

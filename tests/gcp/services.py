@@ -14,7 +14,7 @@ METHODS: dict[str, tuple[str, ...]] = {
         f"{_ENDPOINTS}.get", f"{_ENDPOINTS}.list", f"{_ENDPOINTS}.mutateDeployedModel",
         f"{_ENDPOINTS}.patch", f"{_ENDPOINTS}.predict", f"{_ENDPOINTS}.rawPredict",
         f"{_ENDPOINTS}.undeployModel", f"{_ENDPOINTS}.operations.get",
-        f"{_ENDPOINTS}.operations.cancel",
+        f"{_ENDPOINTS}.operations.cancel", f"{_ENDPOINTS}.operations.list",
         f"{_MODELS}.delete", f"{_MODELS}.get", f"{_MODELS}.list", f"{_MODELS}.listVersions",
         f"{_MODELS}.patch", f"{_MODELS}.upload", f"{_MODELS}.operations.get",
         f"{_MODELS}.operations.cancel",

@@ -44,6 +44,19 @@ def test_requests_are_logged_some_time_later(cloud: Cloud, client: Client) -> No
     assert abs(float(cells["logging_time"]) + 121 - cloud.clock.time()) < 10
 
 
+@shows("payload-form")
+def test_a_payload_may_be_one_text_for_each_instance(cloud: Cloud, client: Client) -> None:
+    client.endpoint("churn", **LOGGED)
+    cloud.log_items = True
+    asked, answered = {"instances": [{"x": 1}, {"x": 2}]}, {"predictions": [0.5, 0.25]}
+    cloud.put_capture("churn", "11", cloud.clock.time(), asked, answered)
+    (row,) = client.did("GET", f"{TABLE}/data", selectedFields="request_payload,response_payload")[
+        "rows"
+    ]
+    texts = [[cell["v"] for cell in column["v"]] for column in row["f"]]
+    assert texts == [['{"x": 1}', '{"x": 2}'], ["0.5", "0.25"]]
+
+
 @shows("query-parameters")
 def test_a_query_takes_a_window_and_gives_pages(cloud: Cloud, client: Client) -> None:
     client.endpoint("churn", **LOGGED)

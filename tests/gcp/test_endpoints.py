@@ -46,6 +46,16 @@ def test_a_cancelled_operation_makes_nothing(cloud: Cloud, client: Client) -> No
     assert client.refused("GET", f"{client.vertex}/endpoints/churn") == (404, "NOT_FOUND")
 
 
+def test_operations_are_listed_by_place_and_by_endpoint(cloud: Cloud, client: Client) -> None:
+    first, second = client.endpoint("one"), client.endpoint("two")
+    everything = client.did("GET", f"{client.vertex}/operations")["operations"]
+    assert len(everything) == 2
+    assert all(one["done"] for one in everything)
+    for address in (first, second):
+        (own,) = client.did("GET", f"{address}/operations")["operations"]
+        assert f"/{address.rpartition('/')[2]}/operations/" in own["name"]
+
+
 def test_an_operation_fails_when_a_test_says_so(cloud: Cloud, client: Client) -> None:
     cloud.fail_operation("createEndpoint", "no quota", "RESOURCE_EXHAUSTED")
     started = client.did(

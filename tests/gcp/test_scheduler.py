@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.gcp.client import Client
 from tests.gcp.clock import parse, stamp
 from tests.gcp.cron import schedule
 from tests.gcp.rows import shows
+from tests.gcp.server import serve
 
 if TYPE_CHECKING:
-    from tests.gcp.client import Client, Row
+    from tests.gcp.client import Row
     from tests.gcp.cloud import Cloud
 
 pytestmark = pytest.mark.real
@@ -73,6 +75,15 @@ def test_at_its_minute_the_request_is_sent(cloud: Cloud, client: Client) -> None
     assert cloud.calls[-1].method.endswith("endpoints.get")
     sent = [call for call in cloud.calls if call.principal.startswith("dead-man@")]
     assert [call.method for call in sent] == ["aiplatform.projects.locations.endpoints.patch"]
+
+
+def test_on_a_fast_clock_a_minute_comes_soon() -> None:
+    with serve(time_scale=600) as cloud:
+        client = Client(cloud)
+        address = two(client)
+        client.did("POST", jobs(cloud), job(cloud, address, {"1": 100}, schedule="* * * * *"))
+        assert until(cloud, client)["status"] == {}
+        assert client.did("GET", address)["trafficSplit"] == {"1": 100}
 
 
 @shows("retries")
