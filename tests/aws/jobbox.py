@@ -38,7 +38,6 @@ class Box:
         self._request = request
         self.root = Path(tempfile.mkdtemp(prefix="aws-job-")) / "ml"
         self.reason: str | None = None
-        self.artifact = ""
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         for folder in ("model", "output/data", "input/config", "input/data", "code"):
@@ -125,8 +124,6 @@ class Box:
                     tar.add(path, arcname=path.name)
             bucket, prefix = split(f"{base}/{self._name}/output/{name}")
             self._cloud.fleet.s3.upload_file(str(archive), bucket, prefix)
-            if folder == "model":
-                self.artifact = f"s3://{bucket}/{prefix}"
         self._checkpoints()
 
     def _checkpoints(self) -> None:
@@ -210,9 +207,10 @@ class Box:
     def _read(self, stream: str) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._cloud.lock:
-                self._cloud.logs.write(GROUP, stream, line.rstrip("\n"))
+        with self._process.stdout as lines:
+            for line in lines:
+                with self._cloud.lock:
+                    self._cloud.logs.write(GROUP, stream, line.rstrip("\n"))
 
     def running(self) -> bool:
         if self._process is None or self._process.poll() is not None:
@@ -243,4 +241,6 @@ class Box:
 
     def close(self) -> None:
         self.kill()
+        if self._reader is not None:
+            self._reader.join(5)
         shutil.rmtree(self.root.parent, ignore_errors=True)

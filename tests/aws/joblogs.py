@@ -100,7 +100,7 @@ def filter_events(cloud: Cloud, params: Row) -> Row:
         raise RefusedError("InvalidParameterException", "filterPattern is not in the stand-in.")
     low, high = params.get("startTime", 0), params.get("endTime", 1 << 62)
     named = params.get("logStreamNames")
-    rows = [
+    rows: list[Row] = [
         {"logStreamName": stream, "timestamp": at, "message": text, "ingestionTime": at,
          "eventId": f"{at}-{index}"}
         for stream in cloud.logs.streams(group)

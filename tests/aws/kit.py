@@ -113,7 +113,10 @@ class Kit:
 
     def settle(self, seconds: float = 20) -> dict[str, Any]:
         """Wait until nothing is under way."""
-        return self.until(self.describe, lambda row: row["EndpointStatus"] not in BUSY, seconds)
+        found: dict[str, Any] = self.until(
+            self.describe, lambda row: row["EndpointStatus"] not in BUSY, seconds
+        )
+        return found
 
     @staticmethod
     def until(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 20) -> Any:

@@ -129,9 +129,10 @@ def steps(deployment: Row, capacity: int) -> tuple[list[float], float]:
 
 def _share(size: Row, capacity: int) -> float:
     if size["Type"] == "INSTANCE_COUNT":
-        return min(1.0, size["Value"] / max(capacity, 1))
+        return min(1.0, float(size["Value"]) / max(capacity, 1))
     # Whole instances take traffic: 10 % of two instances is one of them.
-    return min(1.0, math.ceil(size["Value"] / 100 * max(capacity, 1)) / max(capacity, 1))
+    whole: int = math.ceil(size["Value"] / 100 * max(capacity, 1))
+    return min(1.0, whole / max(capacity, 1))
 
 
 def _linear(step: float) -> list[float]:

@@ -110,7 +110,7 @@ def api_name(
     """Return the service, operation and some parameters of a request that moto answers."""
     if target := headers.get("x-amz-target"):
         return scope, target.rpartition(".")[2], {}
-    if "x-www-form-urlencoded" in headers.get("content-type", ""):
+    if scope != "s3" and "x-www-form-urlencoded" in headers.get("content-type", ""):
         form = {key: values[0] for key, values in parse_qs(body.decode()).items()}
         return scope or "sts", form.pop("Action", ""), dict(form)
     if scope not in {"s3", ""}:

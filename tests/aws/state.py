@@ -155,7 +155,7 @@ class Endpoint:
         }
         if self.variants:
             found["ProductionVariants"] = [
-                variant.describe(variant.server and variant.server.image, self.created)
+                variant.describe(variant.server.image if variant.server else None, self.created)
                 for variant in self.variants
             ]
         if self.reason:

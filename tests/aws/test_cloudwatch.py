@@ -103,7 +103,7 @@ def test_the_limits_of_a_call(kit: Kit, cloud: Cloud) -> None:
         ({"MetricDataQueries": [query], "MaxDatapoints": 100_801}, "100800"),
     ):
         with pytest.raises(ClientError, match=said):
-            client.get_metric_data(**times | wrong)  # type: ignore[operator]
+            client.get_metric_data(**times | wrong)
     for stat, said in (("p101", "p101"), ("TC()", "Stat"), ("Median", "Median")):
         query["MetricStat"]["Stat"] = stat
         with pytest.raises(ClientError, match=said):

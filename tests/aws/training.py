@@ -49,7 +49,7 @@ class Job:
     started: datetime | None = None
     ended: datetime | None = None
     reason: str | None = None
-    artifact: str = ""
+    artifact: str = ""  # where the model will be, if there is one
     stop_asked: bool = False
     interrupt_asked: bool = False
     work: Iterator[None] | None = None
@@ -108,7 +108,6 @@ def running(cloud: Cloud, job: Job) -> Iterator[None]:
         if outcome == "Completed":
             job.move(cloud, "Uploading")
         yield from job.box.upload()
-    job.artifact = job.box.artifact
     job.ended = cloud.time.date()
     job.status = "Stopped" if outcome == "MaxRuntimeExceeded" else outcome
     job.reason = job.box.reason if outcome == "Failed" else None
@@ -128,13 +127,7 @@ def _train(cloud: Cloud, job: Job) -> Generator[None, None, str]:
     limit = job.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86_400)
     end = cloud.now() + limit
     while box.running():
-        outcome = None
-        if job.stop_asked:
-            outcome = "Stopped"
-        elif cloud.now() >= end:
-            outcome = "MaxRuntimeExceeded"
-        elif job.interrupt_asked:
-            outcome = "Interrupted"
+        outcome = _cut_short(cloud, job, end)
         if outcome is not None:
             box.terminate()
             limit = time.monotonic() + cloud.time.real(GRACE)
@@ -144,6 +137,15 @@ def _train(cloud: Cloud, job: Job) -> Generator[None, None, str]:
             return outcome
         yield
     return "Completed" if box.succeeded() else "Failed"
+
+
+def _cut_short(cloud: Cloud, job: Job, end: float) -> str | None:
+    """Return what ends a job that would go on, if anything does."""
+    if job.stop_asked:
+        return "Stopped"
+    if cloud.now() >= end:
+        return "MaxRuntimeExceeded"
+    return "Interrupted" if job.interrupt_asked else None
 
 
 # --- operations ---------------------------------------------------------------------------------
@@ -173,6 +175,8 @@ def create_job(cloud: Cloud, params: Row) -> Row:
         raise invalid("MaxWaitTimeInSeconds needs EnableManagedSpotTraining.")
     now = cloud.time.date()
     job = Job(name, arn, params, now, now)
+    place = params["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+    job.artifact = f"{place}/{name}/output/model.tar.gz"
     job.move(cloud, "Starting")
     job.work = running(cloud, job)
     cloud.jobs[name] = job
