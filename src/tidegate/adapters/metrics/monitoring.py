@@ -147,12 +147,12 @@ class Monitoring:
         which it ends; the answer holds those that end after the start, up to the end.
         https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.timeSeries/list
         """
-        models = " OR ".join(f'metric.labels.deployed_model_id = "{one}"' for one in named)
+        models = ", ".join(f'"{one}"' for one in named)
         filters = [
             f'metric.type = "{_METRICS}/{metric}"',
             'resource.type = "aiplatform.googleapis.com/Endpoint"',
             f'resource.labels.endpoint_id = "{self._endpoint}"',
-            f"({models})" if len(named) > 1 else models,
+            f"metric.labels.deployed_model_id = one_of({models})",
         ]
         if metric == "prediction_latencies":
             filters.append('metric.labels.latency_type = "total"')

@@ -115,12 +115,15 @@ class Prometheus:
         self._needed(measure)
         begin, stop = first * measure.interval, end * measure.interval
         back = max(_LOOKBACK, 2 * measure.interval)
-        counters = [
-            counter
-            for what, selector in self._selectors.items()
-            if what != "slow" or measure.slower_than is not None
-            for counter in self._counters(what, selector, begin - back, stop)
-        ]
+        try:
+            counters = [
+                counter
+                for what, selector in self._selectors.items()
+                if what != "slow" or measure.slower_than is not None
+                for counter in self._counters(what, selector, begin - back, stop)
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._wrong(f"{type(error).__name__} {error}") from None
         found = increases(counters, first, end, measure.interval, end_time=stop)
         arms = {}
         for (what, index, version), requested in found.added.items():
