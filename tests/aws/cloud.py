@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
+SERVER_FAULTS = {
+    "InternalFailure": 500, "InternalServerException": 500, "InternalServiceError": 500,
+    "ServiceUnavailable": 503, "ServiceUnavailableException": 503, "SlowDown": 503,
+}  # fmt: skip
 
 
 class Cloud:
@@ -119,15 +123,17 @@ class Cloud:
         times: int = 1,
         code: str | None = "InternalFailure",
         *,
-        status: int = 500,
+        status: int | None = None,
         apply: bool = False,
     ) -> None:
         """Fail calls of an operation ("*": of any); ``apply``: only after they had their effect.
 
         ``code`` None resets the connection: the caller does not learn whether it had an effect.
+        ``status`` None is what the code has on AWS: 500 or 503 for faults of the server, else 400.
         """
+        usual = SERVER_FAULTS.get(code or "", 400)
         with self.lock:
-            self.faults.planned.append(Fault(operation, code, status, times, apply))
+            self.faults.planned.append(Fault(operation, code, status or usual, times, apply))
 
     def throttle(self, rate: float, seed: int = 0, services: Iterable[str] = ()) -> None:
         """Refuse this share of calls (ThrottlingException or 503); rate 0 ends it."""

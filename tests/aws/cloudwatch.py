@@ -170,7 +170,7 @@ def describe_alarms(cloud: Cloud, params: Row) -> Row:
             }
         )
     asked = {"NextToken": params.get("NextToken"), "MaxResults": params.get("MaxRecords", 50)}
-    return paged(rows, asked, "MetricAlarms")
+    return {"CompositeAlarms": [], **paged(rows, asked, "MetricAlarms")}
 
 
 def _alarm_arn(cloud: Cloud, name: str) -> str:

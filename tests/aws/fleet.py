@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from tests.aws.routing import invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.aws.cloud import Cloud
     from tests.aws.state import Model
 
@@ -34,9 +36,10 @@ NO_DATA = "Failed to download model data for production variant {variant}. Pleas
 class ModelServer:
     """One container: ``state`` is starting, ready or failed."""
 
-    def __init__(self, key: tuple[str, str], image: str) -> None:
+    def __init__(self, key: tuple[str, str], model: Model) -> None:
         self.key = key
-        self.image = image
+        self.model = model
+        self.image: str = model.container["Image"]
         self.state = "starting"
         self.reason = ""
         self.port = 0
@@ -68,6 +71,7 @@ class Fleet:
         self._servers: dict[tuple[str, str], ModelServer] = {}
         self._lock = threading.Lock()
         self._s3: Any = None
+        self._threads: list[threading.Thread] = []
         self.logs: dict[str, str] = {}  # of servers that are gone, by model
 
     # --- the bucket -----------------------------------------------------------------------------
@@ -103,9 +107,9 @@ class Fleet:
         key = (model.name, model.created.isoformat())
         server = self._servers.get(key)
         if server is None or server.state == "failed":
-            server = ModelServer(key, model.container["Image"])
+            server = ModelServer(key, model)
             self._servers[key] = server
-            threading.Thread(target=self._start, args=(server, model), daemon=True).start()
+            self._aside(self._start, server)
         server.users += 1
         return server
 
@@ -114,7 +118,21 @@ class Fleet:
         if server.users <= 0 and self._servers.get(server.key) is server:
             del self._servers[server.key]
             self.logs[server.key[0]] = server.log
-            threading.Thread(target=server.stop, daemon=True).start()
+            self._aside(server.stop)
+
+    def revive(self, server: ModelServer) -> None:
+        """Start a container again that has died, as the platform does."""
+        with self._lock:
+            died = server.state == "ready" and server.process is not None
+            if not died or server.process is None or server.process.poll() is None:
+                return
+            server.state = "starting"
+        self._aside(self._run, server)
+
+    def _aside(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def log(self, model: str) -> str:
         """Return what the containers of a model printed."""
@@ -122,31 +140,39 @@ class Fleet:
         return self.logs.get(model, "") + running
 
     def close(self) -> None:
+        """End every container, also those that are about to start."""
         for server in list(self._servers.values()):
             server.state = "failed"
+        for thread in self._threads:
+            thread.join(10)
+        for server in list(self._servers.values()):
             server.stop()
 
-    def _start(self, server: ModelServer, model: Model) -> None:
+    def _start(self, server: ModelServer) -> None:
         data = server.home / "model"
         data.mkdir()
         try:
-            self._fetch(model, data)
+            self._fetch(server.model, data)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the archive
             (server.home / "log").write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
             server.fail(NO_DATA)
             return
+        self._run(server)
+
+    def _run(self, server: ModelServer) -> None:
+        data, port_file = server.home / "model", server.home / "port"
+        port_file.unlink(missing_ok=True)
         command = self._cloud.commands.get(server.image)
-        if command is None and "/byo" in server.image:
+        environment = self._environment(server.model, data)
+        if command is not None:
+            port_file.write_text(environment["SAGEMAKER_BIND_TO_PORT"], encoding="utf-8")
+        elif "/byo" in server.image:
             (server.home / "log").write_text("no command for this image\n", encoding="utf-8")
             server.fail(UNHEALTHY)
             return
-        port_file = server.home / "port"
-        environment = self._environment(model, data)
-        if command is None:
-            command = [sys.executable, str(SCRIPT), str(data), str(port_file)]
         else:
-            port_file.write_text(environment["SAGEMAKER_BIND_TO_PORT"], encoding="utf-8")
-        with (server.home / "log").open("wb") as log:
+            command = [sys.executable, str(SCRIPT), str(data), str(port_file)]
+        with (server.home / "log").open("ab") as log:
             server.process = subprocess.Popen(
                 command, cwd=data, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
@@ -162,6 +188,7 @@ class Fleet:
                 return
             time.sleep(0.02)
         process.kill()
+        process.wait(10)
         server.fail(UNHEALTHY)
 
     def _fetch(self, model: Model, into: Path) -> None:

@@ -35,7 +35,7 @@ def bake(cloud: Cloud, seconds: float, alarms: list[str]) -> Generator[None, Non
         yield
 
 
-def come_up(cloud: Cloud, variants: list[Variant]) -> Generator[None, None, str | None]:
+def come_up(cloud: Cloud, name: str, variants: list[Variant]) -> Generator[None, None, str | None]:
     """Start the variants' servers; return why one does not serve, or None once all do."""
     for variant in variants:
         model = cloud.models.get(variant.model)
@@ -47,6 +47,8 @@ def come_up(cloud: Cloud, variants: list[Variant]) -> Generator[None, None, str 
         while variant.server.state == "starting":
             yield
         if variant.server.state == "failed":
+            for line in variant.server.log.splitlines():
+                cloud.logs.write(f"/aws/sagemaker/Endpoints/{name}", f"{variant.name}/i-1", line)
             return variant.server.reason.format(variant=variant.name)
     return None
 
@@ -63,7 +65,7 @@ def creating(cloud: Cloud, endpoint: Endpoint, config: Row) -> Iterator[None]:
     variants = [Variant.of(request) for request in config["ProductionVariants"]]
     endpoint.pending = Pending(endpoint.config, variants, cloud.time.date())
     yield from pause(cloud.speed)
-    reason = yield from come_up(cloud, variants)
+    reason = yield from come_up(cloud, endpoint.name, variants)
     endpoint.pending = None
     endpoint.variants = variants
     if reason is not None:
@@ -82,7 +84,7 @@ def updating(
     endpoint.pending = pending
     deployment = endpoint.deployment or {}
     yield from pause(cloud.speed)
-    reason = yield from come_up(cloud, variants)
+    reason = yield from come_up(cloud, endpoint.name, variants)
     alarms = [
         alarm["AlarmName"]
         for alarm in deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])

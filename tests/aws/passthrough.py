@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, unquote
 
 from tests.aws.wire import Answer
@@ -45,9 +45,10 @@ class Moto:
     """moto's server on a port of its own, started when it is first needed."""
 
     _lock = threading.Lock()
+    _running = 0  # how many of this process; they share moto's state
 
     def __init__(self) -> None:
-        self._server: object | None = None
+        self._server: Any = None
         self._at = ("", 0)
 
     @property
@@ -66,7 +67,9 @@ class Moto:
                 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
                 server.start()
                 self._server, self._at = server, server.get_host_and_port()
-                self._ask("POST", "/moto-api/reset", {}, b"")  # its state is the process's
+                if Moto._running == 0:
+                    self._ask("POST", "/moto-api/reset", {}, b"")
+                Moto._running += 1
             return self._at
 
     def forward(
@@ -100,8 +103,12 @@ class Moto:
             connection.close()
 
     def close(self) -> None:
-        if self._server is not None:
-            self._server.stop()  # type: ignore[attr-defined]
+        with self._lock:
+            if self._server is not None:
+                Moto._running -= 1
+                self._server.stop()
+                self._server._server.server_close()  # moto leaves the socket open
+                self._server = None
 
 
 def api_name(

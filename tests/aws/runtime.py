@@ -96,6 +96,8 @@ def invoke(cloud: Cloud, params: Row) -> Row:
             )
         variant, server = choose(cloud, endpoint, params.get("TargetVariant"))
     reply = ask(server, params, cloud.invocation_timeout)
+    if reply.status == 0:
+        cloud.fleet.revive(server)
     with cloud.lock:
         overhead = time.perf_counter() - start - reply.seconds
         cloud.metrics.count(name, variant.name, reply.status, reply.seconds, overhead)

@@ -66,6 +66,20 @@ def test_requests_are_split_by_weight_and_can_be_aimed(kit: Kit) -> None:
         kit.invoke(TargetVariant="v9")
 
 
+@exercises("container-restarts")
+def test_a_container_that_dies_comes_back(kit: Kit, cloud: Cloud) -> None:
+    kit.endpoint({"v1": 1})
+    server = cloud.endpoints["e"].variants[0].server
+    assert server is not None
+    assert server.process is not None
+    server.process.kill()
+    server.process.wait()
+    with pytest.raises(ClientError, match="ModelError"):
+        kit.invoke()
+    kit.until(lambda: server.state, lambda state: state == "ready")
+    assert kit.invoke() == "v1/v1"
+
+
 @exercises("all-weights-zero")
 def test_without_any_weight_nobody_answers(kit: Kit) -> None:
     kit.endpoint({"v1": 0})
@@ -96,6 +110,16 @@ def test_an_archive_serves_through_the_toolkits_functions(kit: Kit) -> None:
     with pytest.raises(ClientError, match="unsupported text/csv") as caught:
         kit.invoke(TargetVariant="v2")
     assert caught.value.response["OriginalStatusCode"] == 400
+
+
+@exercises("container-logs")
+def test_why_a_container_did_not_start_is_in_its_log(kit: Kit) -> None:
+    kit.bucket()
+    toolkit_model(kit, "v1", {"code/inference.py": "raise SystemExit('no licence')"})
+    assert kit.endpoint({"v1": 1})["EndpointStatus"] == "Failed"
+    page = kit.client("logs").filter_log_events(logGroupName="/aws/sagemaker/Endpoints/e")
+    assert [row["message"] for row in page["events"]] == ["no licence"]
+    assert page["events"][0]["logStreamName"].startswith("v1/")
 
 
 @exercises("model-data-checked")
