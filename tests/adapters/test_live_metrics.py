@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.adapters.memory_store import MemoryStore
 from tidegate.adapters.labels.files import LabelFile, LabelFolder
 from tidegate.adapters.metrics import live
 from tidegate.adapters.metrics.live import LiveMetrics
 from tidegate.core.evidence import Arm, LabelArm, Minute
 from tidegate.core.model import Task
 from tidegate.errors import ConfigError, OutsideError
-from tidegate.ports import Answered, Measure, ObjectInfo, Truth, Window
+from tidegate.ports import Answered, Measure, Truth, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -271,37 +272,6 @@ def test_minutes_read_in_any_steps_are_the_truth(
 
 
 # --- where labels stand -------------------------------------------------------------------------
-
-
-@dataclass
-class MemoryStore:
-    objects: dict[str, bytes] = field(default_factory=dict)
-    fetched: list[str] = field(default_factory=list)
-
-    def list(self, prefix: str) -> Iterator[str]:
-        return iter(sorted(key for key in self.objects if key.startswith(prefix)))
-
-    def head(self, key: str) -> ObjectInfo | None:
-        data = self.objects.get(key)
-        return (
-            None if data is None else ObjectInfo(size=len(data), sha256=None, tag=str(hash(data)))
-        )
-
-    def get(self, key: str, into: Path, at_most: int) -> ObjectInfo:
-        self.fetched.append(key)
-        into.write_bytes(self.objects[key])
-        info = self.head(key)
-        assert info is not None
-        return info
-
-    def put(
-        self, key: str, source: Path | bytes, *, sha256: str, absent: bool = False,
-        tag: str | None = None,
-    ) -> ObjectInfo:  # fmt: skip
-        raise AssertionError
-
-    def delete(self, key: str) -> None:
-        raise AssertionError
 
 
 LINES = (

@@ -111,9 +111,11 @@ class DataCapture:
             self.notes["captures without a request or an answer"] += 1
             return at, []
         asked, answered = data["endpointInput"], data["endpointOutput"]
+        kinds = [str(part.get("observedContentType", "")) for part in (asked, answered)]
+        predictions = read_predictions(_body(answered), kinds[1])
         found = rows(
-            read_request(_body(asked), str(asked.get("observedContentType", ""))),
-            read_predictions(_body(answered), str(answered.get("observedContentType", ""))),
+            read_request(_body(asked), kinds[0], len(predictions)),
+            predictions,
             request_id=event.get("inferenceId") or None,
             at=at,
             version=version,

@@ -16,9 +16,12 @@ import json
 import re
 import time
 from collections import Counter
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from tidegate.adapters.answers.rows import read_predictions, read_request, rows
+from tidegate.adapters.cloud.google_errors import GoogleError
+from tidegate.endpoint.protocol import FORMATS
 from tidegate.errors import ConfigError, OutsideError
 
 if TYPE_CHECKING:
@@ -45,8 +48,9 @@ _COLUMNS = ("logging_time", "endpoint", "deployed_model_id", "request_payload", 
 class RequestLog:
     """Rows of an endpoint's request-response log.
 
-    A request's id is ``parameters.id`` of its body; see :mod:`.rows` for the ids of rows. The
-    table's own ``request_id`` is not used: callers never learn it.
+    A request's id is ``parameters.id`` of its body, where the log has the whole body; see
+    :mod:`.rows` for the ids of rows. The table's own ``request_id`` is not used: callers never learn
+    it. Vertex AI makes the table with the first row; until then nothing was answered.
 
     Args:
         google: the session.
@@ -109,13 +113,12 @@ class RequestLog:
                 yield from found
 
     def _row(self, at: float, version: str, cells: Mapping[str, Any]) -> Iterator[Answered]:
-        asked, answered = (
-            "".join(_texts(cells[name])).encode()
-            for name in ("request_payload", "response_payload")
-        )
+        asked = _whole(cells["request_payload"], "instances", FORMATS)
+        answered = _whole(cells["response_payload"], "predictions", ("predictions",))
+        predictions = read_predictions(json.dumps(answered).encode(), "application/json")
         return rows(
-            read_request(asked, "application/json"),
-            read_predictions(answered, "application/json"),
+            read_request(json.dumps(asked).encode(), "application/json", len(predictions)),
+            predictions,
             request_id=_request_id(asked),
             at=at,
             version=version,
@@ -147,7 +150,13 @@ class RequestLog:
         }
         project = self._google.project or self._table.split(".")[0]
         # A query reads only: asking it twice changes nothing.
-        page = self._google.post(f"{_API}/projects/{project}/queries", body, repeat=True)
+        try:
+            page = self._google.post(f"{_API}/projects/{project}/queries", body, repeat=True)
+        except GoogleError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            self.notes["no log table"] += 1
+            return
         deadline = time.monotonic() + PATIENCE
         seen: set[str] = set()
         while True:
@@ -194,15 +203,17 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     return dict(zip(_COLUMNS, values, strict=True))
 
 
-def _texts(cell: object) -> list[str]:
-    if isinstance(cell, list):
-        return [str(one["v"]) for one in cell]
-    return [str(cell)]
+def _whole(cell: object, key: str, bodies: Sequence[str]) -> dict[str, Any]:
+    """Return a payload as the body it was: one text, or one for each instance."""
+    texts = [one["v"] for one in cell] if isinstance(cell, list) else [cell]
+    parts = [json.loads(str(text)) for text in texts]
+    if len(parts) == 1 and isinstance(parts[0], dict) and not parts[0].keys().isdisjoint(bodies):
+        return parts[0]
+    return {key: parts}
 
 
-def _request_id(body: bytes) -> str | None:
-    document = json.loads(body)
-    parameters = document.get("parameters") if isinstance(document, dict) else None
+def _request_id(body: Mapping[str, Any]) -> str | None:
+    parameters = body.get("parameters")
     name = parameters.get("id") if isinstance(parameters, dict) else None
     return name if isinstance(name, str) and name else None
 

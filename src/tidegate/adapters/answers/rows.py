@@ -58,11 +58,14 @@ def rows(  # noqa: PLR0913 (a request and an answer)
         )
 
 
-def read_request(body: bytes, content_type: str) -> Rows | None:
-    """Return a request's rows; None where they cannot be told apart (rows without column names)."""
+def read_request(body: bytes, content_type: str, answers: int) -> Rows | None:
+    """Return a request's rows; None where their columns have no names.
+
+    CSV has a line of names where it has one line more than there were answers.
+    """
     try:
         if content_type.startswith("text/csv"):
-            return _table(body.decode())
+            return _table(body.decode(), answers)
         return parse(body, None)
     except (ProtocolError, UnicodeDecodeError, csv.Error, RecursionError):
         return None
@@ -90,8 +93,11 @@ def read_predictions(body: bytes, content_type: str) -> list[float]:
     return [_number(one) for one in document]
 
 
-def _table(text: str) -> Rows:
-    header, *lines = csv.reader(io.StringIO(text))
+def _table(text: str, answers: int) -> Rows | None:
+    lines = [line for line in csv.reader(io.StringIO(text)) if line]
+    if len(lines) == answers:
+        return None
+    header, *lines = lines or [[]]
     if any(len(line) != len(header) for line in lines):
         raise ProtocolError("ragged rows")
     return Rows(
