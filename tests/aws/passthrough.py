@@ -5,6 +5,7 @@ https://docs.getmoto.org/en/latest/docs/server_mode.html
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import threading
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.aws.routing import RefusedError, Row
 
-_HOPS = {"connection", "transfer-encoding", "keep-alive", "server", "date"}
+_HOPS = {"connection", "transfer-encoding", "keep-alive", "server", "date", "expect"}
 # The parameter in the query that makes an S3 request another operation, by method.
 _S3_MARKS = {
     "GET": {"list-type": "ListObjectsV2", "location": "GetBucketLocation", "uploads":
@@ -42,73 +43,71 @@ _S3_PLAIN = {  # method -> (on a bucket, on an object)
 
 
 class Moto:
-    """moto's server on a port of its own, started when it is first needed."""
+    """moto's server, started when it is first needed.
+
+    One per process, because moto keeps its state per process and takes seconds to start. What the
+    last user left is thrown away; stand-ins that run at the same time share their buckets.
+    """
 
     _lock = threading.Lock()
-    _running = 0  # how many of this process; they share moto's state
+    _server: Any = None
+    _users = 0
 
     def __init__(self) -> None:
-        self._server: Any = None
-        self._at = ("", 0)
+        self._joined = False
 
     @property
     def url(self) -> str:
         """Where moto itself listens: for the stand-in's own reads and writes, and comparisons."""
-        host, port = self._started()
+        host, port = self._join()
         return f"http://{host}:{port}"
 
-    def _started(self) -> tuple[str, int]:
-        with self._lock:
-            if self._server is None:
+    def _join(self) -> tuple[str, int]:
+        with Moto._lock:
+            if Moto._server is None:
                 from moto.server import ThreadedMotoServer
 
                 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-
-                server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-                server.start()
-                self._server, self._at = server, server.get_host_and_port()
-                if Moto._running == 0:
-                    self._ask("POST", "/moto-api/reset", {}, b"")
-                Moto._running += 1
-            return self._at
+                Moto._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+                Moto._server.start()
+            at: tuple[str, int] = Moto._server.get_host_and_port()
+            if not self._joined:
+                if Moto._users == 0:
+                    _ask(at, "POST", "/moto-api/reset", {}, b"")
+                Moto._users += 1
+                self._joined = True
+            return at
 
     def forward(
         self, method: str, target: str, headers: Message | Mapping[str, str], body: bytes
     ) -> Answer:
         """Let moto answer a request as it came."""
-        self._started()
         sent = {name: value for name, value in headers.items() if name.lower() not in _HOPS}
-        return self._ask(method, target, sent, body)
-
-    def _ask(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        connection = http.client.HTTPConnection(*self._at, timeout=60)
-        try:
-            connection.putrequest(
-                method, target, skip_host="Host" in headers, skip_accept_encoding=True
-            )
-            for name, value in headers.items():
-                connection.putheader(name, value)
-            if "content-length" not in {name.lower() for name in headers}:
-                connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders(body)
-            answer = connection.getresponse()
-            kept = {name: value for name, value in answer.getheaders() if name.lower() not in _HOPS}
-            data = answer.read()
-            if method != "HEAD":
-                kept = {
-                    name: value for name, value in kept.items() if name.lower() != "content-length"
-                }
-            return Answer(status=answer.status, headers=kept, body=data)
-        finally:
-            connection.close()
+        return _ask(self._join(), method, target, sent, body)
 
     def close(self) -> None:
-        with self._lock:
-            if self._server is not None:
-                Moto._running -= 1
-                self._server.stop()
-                self._server._server.server_close()  # moto leaves the socket open
-                self._server = None
+        with Moto._lock:
+            Moto._users -= self._joined
+            self._joined = False
+
+
+def _ask(
+    at: tuple[str, int], method: str, target: str, headers: Mapping[str, str], body: bytes
+) -> Answer:
+    given = {name.lower() for name in headers}
+    connection = http.client.HTTPConnection(*at, timeout=60)
+    with contextlib.closing(connection):
+        connection.putrequest(method, target, skip_host="host" in given, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        if "content-length" not in given:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        # The length of a HEAD's answer is the object's; of all others we know it ourselves.
+        dropped = _HOPS if method == "HEAD" else _HOPS | {"content-length"}
+        kept = {name: value for name, value in answer.getheaders() if name.lower() not in dropped}
+        return Answer(status=answer.status, headers=kept, body=answer.read())
 
 
 def api_name(
