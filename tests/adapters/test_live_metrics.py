@@ -11,10 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.adapters.memory_store import MemoryStore
+from tidegate import book
+from tidegate.adapters.answers.datacapture import DataCapture
+from tidegate.adapters.answers.requestlog import RequestLog
 from tidegate.adapters.labels.files import LabelFile, LabelFolder
 from tidegate.adapters.metrics import live
+from tidegate.adapters.metrics.cloudwatch import CloudWatch
+from tidegate.adapters.metrics.command import CommandCounts
 from tidegate.adapters.metrics.live import LiveMetrics
-from tidegate.core.evidence import Arm, LabelArm, Minute
+from tidegate.adapters.metrics.monitoring import Monitoring
+from tidegate.adapters.metrics.prometheus import Prometheus
+from tidegate.core.evidence import Arm, LabelArm, Minute, Series
 from tidegate.core.model import Task
 from tidegate.errors import ConfigError, OutsideError
 from tidegate.ports import Answered, Measure, Truth, Window
@@ -22,6 +29,11 @@ from tidegate.ports import Answered, Measure, Truth, Window
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from tidegate.adapters.cloud.aws import Aws
+    from tidegate.adapters.cloud.google import Google
+    from tidegate.core.clouds import Metering
+    from tidegate.ports import Answers, Counts, Labels, MetricSource, ObjectStore
 
 MEASURE = Measure(
     interval=60.0, slower_than=0.2, task=Task.BINARY, clip=None, label_source=None, label_every=600
@@ -79,6 +91,24 @@ def row(name: str, at: float, version: str = "1", filled: str = "xy") -> Answere
         id=name, at=at, version=version, prediction=0.75, filled=frozenset(filled),
         columns=frozenset("xy"),
     )  # fmt: skip
+
+
+def kept_protocols(
+    aws: Aws, google: Google, settings: Metering, store: ObjectStore, path: Path
+) -> tuple[Sequence[Counts], Sequence[Answers], Sequence[Labels], MetricSource]:
+    """Hold every source to its Protocol: for the type checker."""
+    counts: list[Counts] = [
+        CloudWatch(aws, "e"),
+        Monitoring(google, project="p", region="r", endpoint="e", deployed=str),
+        Prometheus(settings),
+        CommandCounts("true", path),
+    ]
+    answers: list[Answers] = [
+        DataCapture(store, "e"),
+        RequestLog(google, "bq://p.d.t", "e", deployed=str),
+    ]
+    labels: list[Labels] = [LabelFile(path), LabelFolder(store)]
+    return counts, answers, labels, LiveMetrics(counts[0], answers[0], labels[0])
 
 
 ARM = Arm(requests=600, errors=3, slow=12)
@@ -269,6 +299,48 @@ def test_minutes_read_in_any_steps_are_the_truth(
             if arm is not None
         }
         assert told == {key: arm for key, arm in truth.items() if key[0] < tick}
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.floats(600, 5000),  # asked
+        st.sampled_from(["1", "2"]),
+        st.floats(0, 3000) | st.none(),  # until its label is known
+        st.floats(0, 299),  # until the capture is there
+        st.floats(0, 59),  # until the label is there
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(events=EVENTS, ticks=st.lists(st.integers(600, 12_000), min_size=1, max_size=6))
+def test_passes_that_remember_only_what_was_written_down_add_up(
+    events: list[tuple[float, str, float | None, float, float]], ticks: list[int]
+) -> None:
+    """Each pass is a new process. What was frozen is what one reading at the end would tell."""
+
+    def seen(now: float) -> LiveMetrics:
+        rows, truths = [], []
+        for index, (at, version, known, capture, line) in enumerate(events):
+            if at + capture <= now:
+                rows.append(row(str(index), at, version))
+            if known is not None and at + known + line <= now:
+                truths.append(Truth(id=str(index), value=float(index % 2), at=at + known))
+        answers = FakeAnswers(rows, delay=300.0)
+        return LiveMetrics(FakeCounts(), answers, FakeLabels(truths), label_delay=60.0)
+
+    frozen = Series(minutes=(), labels=(), closed=0)
+    for tick in sorted(ticks):
+        whole = book.merge(frozen, seen(tick).read(WINDOW, tick))
+        fresh = book.since(whole, frozen)
+        assert not {(s.minute, s.bucket) for s in fresh.labels} & {
+            (s.minute, s.bucket) for s in frozen.labels
+        }
+        frozen = whole
+    last = seen(1e9).read(WINDOW, max(ticks))
+    assert set(frozen.labels) == set(last.labels)
+    assert frozen.minutes == last.minutes
 
 
 # --- where labels stand -------------------------------------------------------------------------

@@ -197,7 +197,7 @@ def as_the_endpoint_does(
     path: Path, answers: list[Answered], labels: list[Truth], measure: Measure
 ) -> dict[tuple[int, int, str], tuple[int, int, float, float]]:
     store = Store(path)
-    line = [(one.at, 0, one) for one in answers]
+    line: list[tuple[float, int, Answered | Truth]] = [(one.at, 0, one) for one in answers]
     line += [(label.at, 1, label) for label in labels if label.at is not None]
     for moment, _, event in sorted(line, key=lambda item: item[:2]):
         with store.transaction() as db:

@@ -79,7 +79,8 @@ class LiveMetrics:
         """See that the source counts this way; there is nothing to switch on.
 
         Raises:
-            ConfigError, OutsideError: it does not.
+            ConfigError: it cannot, by the settings.
+            OutsideError: it cannot be asked.
         """
         check = getattr(self._counts, "check", None)
         if check is not None:

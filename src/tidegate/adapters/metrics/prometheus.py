@@ -31,6 +31,7 @@ TIMEOUT = (5.0, 60.0)  # seconds to connect, between bytes
 _LOOKBACK = 300.0  # seconds of samples before the first interval, for its base
 _SPAN = 21_600.0  # seconds of samples in one answer
 _MOST_BYTES = 256_000_000
+_BLOCK = 1 << 16
 _SELECTOR = re.compile(
     r"""\s*(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\s*
     (\{(?:[^"'`{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)*\})?\s*""",
@@ -180,17 +181,19 @@ class Prometheus:
 
     def _ask(self, method: str, query: Mapping[str, str]) -> Any:
         where = f"{self._url}/api/v1/{method}"
+        content = bytearray()
         try:
             with self._session.get(where, params=query, timeout=TIMEOUT, stream=True) as answer:
-                content = answer.raw.read(_MOST_BYTES + 1, decode_content=True)
                 status = answer.status_code
+                for block in answer.iter_content(_BLOCK):
+                    content += block
+                    if len(content) > _MOST_BYTES:
+                        raise self._wrong(f"more than {_MOST_BYTES:,} bytes")
         except (requests.RequestException, OSError) as error:
             raise OutsideError(
                 f"Prometheus at {_shown(self._url)} does not answer: {type(error).__name__}",
                 remedy="Is release.metrics.url right, and reachable from here?",
             ) from None
-        if len(content) > _MOST_BYTES:
-            raise self._wrong(f"more than {_MOST_BYTES:,} bytes")
         try:
             document = json.loads(content)
         except ValueError:
