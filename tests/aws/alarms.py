@@ -56,7 +56,8 @@ class Alarms:
 
     def _evaluate(self, request: Row, current: str) -> str:
         period, number = request["Period"], request["EvaluationPeriods"]
-        end = self._cloud.now() // period * period
+        # As late as the data is: CloudWatch waits for it, too.
+        end = (self._cloud.now() - self._cloud.metrics_delay) // period * period
         points = dict(
             self._cloud.metrics.points(
                 request["Namespace"],

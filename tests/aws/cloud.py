@@ -202,7 +202,7 @@ class Cloud:
         """Let so many requests have happened in the minute that holds ``minute``.
 
         Args:
-            minute: epoch seconds of the stand-in's clock.
+            minute: epoch seconds of the stand-in's clock; read when it is over (and metrics_delay).
             errors: of the requests, answered with ``status``.
             slow: (seconds, how many) of the requests; the rest took ``fast`` seconds.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import os
 import shutil
@@ -31,6 +32,13 @@ UNHEALTHY = (
     "Please check CloudWatch logs for this endpoint."
 )
 NO_DATA = "Failed to download model data for production variant {variant}. Please ensure that the object exists."
+
+
+@functools.cache
+def _session() -> Any:
+    import boto3
+
+    return boto3.session.Session()
 
 
 class ModelServer:
@@ -81,9 +89,7 @@ class Fleet:
         """A client of the account's own storage, past the stand-in's faults and records."""
         with self._lock:
             if self._s3 is None:
-                import boto3
-
-                self._s3 = boto3.session.Session().client(
+                self._s3 = _session().client(
                     "s3",
                     endpoint_url=self._cloud.moto.url,
                     region_name=self._cloud.region,

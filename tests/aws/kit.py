@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 import tarfile
@@ -38,13 +39,19 @@ ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), H)
 """
 
 
+@functools.cache
+def _session() -> Any:
+    """Return one session for all: it has read the service models."""
+    return boto3.session.Session(
+        region_name="eu-west-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+
+
 class Kit:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         cloud.commands[IMAGE] = [sys.executable, "-c", SERVER]
-        self._session = boto3.session.Session(
-            region_name="eu-west-1", aws_access_key_id="test", aws_secret_access_key="test"
-        )
+        self._session = _session()
         self._clients: dict[str, Any] = {}
 
     def client(self, name: str, **more: Any) -> Any:

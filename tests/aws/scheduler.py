@@ -108,7 +108,6 @@ class Schedules:
         problems = [*shape_problems(shape, params), *constraint_problems(shape, params)]
         if problems:
             return "; ".join(problems)
-        self._cloud.calls.append((service, name, params))
         try:
             OPERATIONS[service, name].handle(self._cloud, params)
         except RefusedError as refused:

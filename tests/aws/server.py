@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 
 # Calls of `POST /_cloud/NAME`, for tests in another process; the body holds the arguments.
 CONTROLS = (
-    "advance", "drop_minutes", "fail_next", "freeze", "lag_reads", "partial_data", "put_counts",
+    "advance", "drop_minutes", "fail_next", "freeze", "interrupt", "lag_reads", "partial_data", "put_counts",
     "state", "thaw", "throttle", "token", "trust", "clock",
 )  # fmt: skip
 KNOBS = (
-    "capture_delay", "commands", "invocation_timeout", "metrics_delay", "rollback_fails", "speed",
-    "spot_share", "stale_configs", "startup_timeout",
+    "capture_delay", "commands", "invocation_timeout", "metrics_delay", "rollback_fails", "schedule_lateness", "speed",
+    "spot_share", "stale_configs", "startup_timeout", "weights_fail",
 )  # fmt: skip
 _SCOPE = re.compile(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/aws4_request")
 TICK = 0.02  # seconds between two looks at what is due

@@ -151,6 +151,16 @@ def test_alarms_follow_the_counts(kit: Kit, cloud: Cloud, missing: str, state: s
     assert caught.value.response["Error"]["Code"] == "ResourceNotFound"
 
 
+def test_alarms_wait_for_late_data(kit: Kit, cloud: Cloud) -> None:
+    cloud.metrics_delay = 120
+    kit.client("cloudwatch").put_metric_alarm(**ALARM)
+    cloud.put_counts("e", "v1", cloud.now(), 10, errors=1)
+    cloud.advance(60)
+    assert not cloud.alarms.is_on("a")
+    cloud.advance(120)
+    assert cloud.alarms.is_on("a")
+
+
 def test_own_metrics_can_be_put(kit: Kit, cloud: Cloud) -> None:
     client = kit.client("cloudwatch")
     client.put_metric_data(

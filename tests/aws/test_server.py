@@ -6,7 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -17,14 +19,13 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from tests.aws import endpoints  # noqa: F401
 from tests.aws.behaviour import exercises
 from tests.aws.clock import Clock
+from tests.aws.fleet import SCRIPT
 from tests.aws.kit import BUCKET, Kit
 from tests.aws.routing import OPERATIONS, Operation
 from tests.aws.server import serve
 from tests.aws.validation import service_model
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.aws.cloud import Cloud
 
 pytestmark = pytest.mark.real
@@ -139,6 +140,27 @@ def test_other_services_are_motos(kit: Kit, cloud: Cloud) -> None:
     iam.create_role(RoleName="r", AssumeRolePolicyDocument=json.dumps(trust))
     assert iam.get_role(RoleName="r")["Role"]["RoleName"] == "r"
     assert ("iam", "GetRole", {"RoleName": "r", "Version": "2010-05-08"}) in cloud.calls
+
+
+def test_a_container_ends_with_a_stand_in_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "model/code").mkdir(parents=True)
+    code = "def model_fn(d):\n    return 1\n"
+    (tmp_path / "model/code/inference.py").write_text(code, encoding="utf-8")
+    # A parent that starts a container and is gone.
+    parent = (
+        "import subprocess, sys, time, pathlib;"
+        "one = subprocess.Popen([sys.executable, *sys.argv[1:]]);"
+        "[time.sleep(0.05) for _ in range(200) if not pathlib.Path(sys.argv[3]).exists()];"
+        "print(one.pid)"
+    )
+    port = tmp_path / "port"
+    command = [sys.executable, "-c", parent, str(SCRIPT), str(tmp_path / "model"), str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert port.exists()
+    end = time.monotonic() + 10
+    while Path(f"/proc/{int(done.stdout)}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_client_can_have_the_same_clock() -> None:
