@@ -224,7 +224,13 @@ def _whole(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> 
     """Refuse an answer that was cut short: botocore would parse what there is of it."""
     from botocore.exceptions import IncompleteReadError
 
-    body, told = response_dict.get("body"), response_dict["headers"].get("content-length")
+    headers, body = response_dict["headers"], response_dict.get("body")
+    told = headers.get("content-length")
+    # An answer whose headers were cut has lost the ones that say how long it is.
+    endless = told is None and "transfer-encoding" not in headers
+    status = response_dict["status_code"]
+    if endless and status in range(200, 300) and status != 204:
+        raise IncompleteReadError(actual_bytes=0, expected_bytes=1)
     if operation_model.http.get("method") == "HEAD" or not isinstance(body, bytes):
         return
     if told is not None and len(body) < int(told):

@@ -267,6 +267,11 @@ class Google:
             stream=True,
             timeout=TIMEOUT if call.data is None else UPLOAD_TIMEOUT,
         )
+        # An answer whose headers were cut has lost the ones that say how long it is.
+        endless = not answer.headers.keys() & {"content-length", "transfer-encoding"}
+        if endless and answer.ok and answer.status_code != 204:
+            answer.close()
+            raise requests.exceptions.ChunkedEncodingError
         if answer.is_redirect and answer.status_code != 308:
             answer.close()
             raise GoogleError(f"{call.name} is redirected, which Google never does", status=0)

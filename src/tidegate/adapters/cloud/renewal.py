@@ -103,7 +103,7 @@ class Renewing(Generic[T]):
     def spoil(self, value: T) -> None:
         """Forget these credentials: the cloud says that they have ended."""
         with self._lock:
-            if self._held is value:
+            if self._held == value:
                 self._held = None
 
     @property

@@ -262,6 +262,8 @@ class S3Store:
 
 
 def _info(answer: dict[str, Any]) -> ObjectInfo:
+    if "ContentLength" not in answer or "ETag" not in answer:
+        raise OutsideError("S3's answer tells no size or no tag", remedy="Run again.")
     return ObjectInfo(
         size=int(answer["ContentLength"]),
         sha256=told_sha256(answer.get("Metadata")),
