@@ -133,6 +133,11 @@ def test_other_endpoints_in_the_table_do_not_count() -> None:
     assert [one.id for one in found] == ["r/0", "r/1"]
 
 
+def test_only_what_was_asked_in_time_is_told() -> None:
+    found = read(*[page(*(row(ASKED, ANSWERED, at=AT + after) for after in (-61, -60, 59, 60)))])
+    assert [one.at - AT for one in found] == [-60, -60, 59, 59]
+
+
 def test_a_query_that_takes_time_is_waited_for_and_its_pages_followed() -> None:
     scripted = Scripted(
         {"jobComplete": False, "jobReference": {"jobId": "j", "location": "EU"}},
