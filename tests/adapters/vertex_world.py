@@ -61,7 +61,11 @@ def settings(**changes: Any) -> Vertex:
 
 
 def connected(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str = "flights", **changes: Any
+    cloud: Cloud,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str = "flights",
+    **changes: Any,
 ) -> VertexTarget:
     """Return a target that reaches the stand-in as its runner's own account."""
     for key, value in cloud.env.items():

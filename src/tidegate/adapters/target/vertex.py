@@ -108,7 +108,7 @@ class VertexTarget:
         https://cloud.google.com/storage/docs/json_api/v1/objects/insert
         https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.models/upload
         https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.models/patch
-        https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.operations/list
+        https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints.operations/list
         https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/deployModel
 
         Raises:
@@ -213,7 +213,6 @@ class VertexTarget:
         It waits until what was up for a parity check is down, which takes minutes.
 
         https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/undeployModel
-        https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints.operations/cancel
         https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/delete
         https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.models/delete
         https://cloud.google.com/storage/docs/json_api/v1/objects/list

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import tidegate.container
 from tidegate.adapters.target import vertex_names as names
-from tidegate.adapters.target.vertex_seen import DIGEST, VERSION_ENV
+from tidegate.adapters.target.vertex_seen import DIGEST, PATIENCE, VERSION_ENV
 
 if TYPE_CHECKING:
     from tidegate.adapters.target.vertex_calls import Row
@@ -94,10 +94,11 @@ def model_body(packed: Packed, endpoint: str) -> Row:
             "ports": [{"containerPort": PORT}],
             "healthRoute": HEALTH,
             "predictRoute": PREDICT,
+            "deploymentTimeout": f"{PATIENCE:.0f}s",
             "startupProbe": {
                 "httpGet": {"path": HEALTH, "port": PORT},
                 "periodSeconds": 10,
-                "timeoutSeconds": 10,
+                "timeoutSeconds": 15,
                 "failureThreshold": 180,
             },
         },

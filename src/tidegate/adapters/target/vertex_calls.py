@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tidegate.adapters.cloud.google_errors import GoogleError
+from tidegate.adapters.target.vertex_names import NO_OPERATION
 from tidegate.errors import OutsideError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Row: TypeAlias = dict[str, Any]
 """A resource as its API answers it."""
 
+_DEPLOY, _UNDEPLOY = "deploy", "undeploy"
 _TRIES = 5  # times that a compare-and-swap is tried before somebody else is believed to be stuck
 _LISTED = 2000  # operations that are looked through for one whose name was lost
 
@@ -39,6 +41,7 @@ class Calls:
         self.parent = f"projects/{project}/locations/{region}"
         self.root = f"https://{region}-aiplatform.googleapis.com/v1"
         self.pause = sleep  # waits that many seconds
+        self._named: set[str] = set()  # operations that a label names: nobody has lost them
 
     def url(self, *parts: str) -> str:
         """Return the address of something in the region: ``url("models", "m")``."""
@@ -53,7 +56,7 @@ class Calls:
     def create_endpoint(self, endpoint: str, body: Mapping[str, Any]) -> Row:
         """endpoints.create; the one that is there where somebody was faster."""
         url = self.url("endpoints")
-        return self._made(lambda: self.google.post(url, body, endpointId=endpoint),
+        return self._made(lambda: self.google.post(url, body, repeat=True, endpointId=endpoint),
                           lambda: self.endpoint(endpoint), f"endpoint {endpoint}")  # fmt: skip
 
     def change_endpoint(self, endpoint: str, alter: Callable[[Row], Row | None]) -> Row:
@@ -78,15 +81,13 @@ class Calls:
     def deploy(self, endpoint: str, deployed: Mapping[str, Any]) -> str:
         """endpoints.deployModel without a split; returns the operation's id.
 
-        An operation whose name was lost on the way is found again by operations.list.
+        An operation whose name was lost on the way is found again by endpoints.operations.list.
         """
-        url = f"{self.url('endpoints', endpoint)}:deployModel"
-        return self._begun(endpoint, "DeployModel", url, {"deployedModel": dict(deployed)})
+        return self._begun(endpoint, _DEPLOY, deployed["id"], {"deployedModel": dict(deployed)})
 
     def undeploy(self, endpoint: str, deployed: str) -> str:
         """endpoints.undeployModel without a split; returns the operation's id."""
-        url = f"{self.url('endpoints', endpoint)}:undeployModel"
-        return self._begun(endpoint, "UndeployModel", url, {"deployedModelId": deployed})
+        return self._begun(endpoint, _UNDEPLOY, deployed, {"deployedModelId": deployed})
 
     # --- models -------------------------------------------------------------------------------
 
@@ -95,7 +96,9 @@ class Calls:
         pages = self.google.pages(
             self.url("models"), "models", filter=f"labels.{label}={value}", pageSize=100
         )
-        return [row for row in pages if (row.get("labels") or {}).get(label) == value]
+        rows = [row for row in pages if (row.get("labels") or {}).get(label) == value]
+        self._named.update(*((row.get("labels") or {}).values() for row in rows))
+        return rows
 
     def model(self, model: str) -> Row | None:
         """models.get; None where there is none."""
@@ -105,7 +108,7 @@ class Calls:
         """models.upload, and wait until the model is there."""
         url = f"{self.url('models')}:upload"
         asked = {"modelId": model, "model": dict(body)}
-        return self._made(lambda: self.google.post(url, asked),
+        return self._made(lambda: self.google.post(url, asked, repeat=True),
                           lambda: self.model(model), f"model {model}", patience)  # fmt: skip
 
     def relabel(self, model: str, labels: Mapping[str, str | None]) -> None:
@@ -128,15 +131,6 @@ class Calls:
     def operation(self, endpoint: str, operation: str) -> Row | None:
         """endpoints.operations.get; None where nobody remembers it."""
         return self._found(self.url("endpoints", endpoint, "operations", operation))
-
-    def cancel(self, endpoint: str, operation: str) -> None:
-        """endpoints.operations.cancel; one that is over, or that nobody remembers, is fine."""
-        url = f"{self.url('endpoints', endpoint, 'operations', operation)}:cancel"
-        try:
-            self.google.post(url, {}, repeat=True)
-        except GoogleError as error:
-            if error.status not in {400, 404}:
-                raise
 
     def wait(self, operation: Row, patience: float) -> Row:
         """Poll an operation until it is done.
@@ -207,6 +201,9 @@ class Calls:
         except GoogleError as error:
             if error.status != 409 and not error.unknown:
                 raise
+        except OutsideError:  # the operation failed: perhaps against one that made the same
+            if find() is None:
+                raise
         # Somebody else, or a call of ours whose answer was lost, may be making it right now.
         end = time.monotonic() + patience
         for pause in itertools.count(1):
@@ -226,32 +223,45 @@ class Calls:
             raise
         self.wait(operation, 120.0)
 
-    def _begun(self, endpoint: str, kind: str, url: str, body: Row) -> str:
-        """Begin an operation on an endpoint, unless one of its kind is under way; return its id."""
+    def _is_deployed(self, endpoint: str, deployed: str) -> bool:
+        entries = (self.endpoint(endpoint) or {}).get("deployedModels") or ()
+        return any(entry["id"] == deployed for entry in entries)
+
+    def _begun(self, endpoint: str, kind: str, deployed: str, body: Row) -> str:
+        """Begin an operation on an endpoint, and return its id.
+
+        One of its kind that is under way and that no label names was begun by somebody who died, or
+        whose answer was lost: it is taken over.
+        """
+        url = f"{self.url('endpoints', endpoint)}:{kind}Model"
         operation = self._running(endpoint, kind)
         if operation is None:
             try:
-                operation = self.google.post(url, body)
-            except GoogleError as error:
-                if error.status != 409 and not error.unknown:
-                    raise
+                # A second one collides with the first by the deployed model's id.
+                operation = self.google.post(url, body, repeat=True)
+            except GoogleError:
                 operation = self._running(endpoint, kind)
                 if operation is None:
+                    if self._is_deployed(endpoint, deployed) is (kind == _DEPLOY):
+                        return NO_OPERATION  # it is as it was to be: an earlier try has done it
                     raise
-        return str(operation["name"]).rpartition("/")[2]
+        identity = str(operation["name"]).rpartition("/")[2]
+        self._named.add(identity)
+        return identity
 
     def _running(self, endpoint: str, kind: str) -> Row | None:
-        """operations.list: the operation of a kind that is under way on an endpoint, if one is.
+        """endpoints.operations.list: the operation of a kind that nobody has named, if any.
 
         Without a filter: which ones the service takes is not documented.
         """
-        inside = f"/endpoints/{endpoint}/operations/"
-        pages = self.google.pages(self.url("operations"), "operations", pageSize=100)
+        url = self.url("endpoints", endpoint, "operations")
+        pages = self.google.pages(url, "operations", pageSize=100)
         try:
             for row in itertools.islice(pages, _LISTED):
                 done, metadata = row.get("done"), row.get("metadata") or {}
                 word = str(metadata.get("@type", "")).rpartition(".")[2]
-                if not done and inside in row["name"] and word == f"{kind}OperationMetadata":
+                lost = row["name"].rpartition("/")[2] not in self._named
+                if not done and lost and word == f"{kind.title()}ModelOperationMetadata":
                     return dict(row)
         except GoogleError as error:
             if error.status not in {400, 404, 501}:

@@ -64,7 +64,8 @@ def release(calls: Calls, endpoint: str, member: Member) -> None:
 def close(calls: Calls, endpoint: str) -> Seen:
     """Take everything of ours down from the endpoint beside, and delete it; return what is left.
 
-    Somebody else's endpoint of that name, or one on which there is something else, stays.
+    Somebody else's endpoint of that name stays, and one on which there is something of somebody else's
+    or something that is still on its way up.
 
     Raises:
         OutsideError: what is on its way does not end within minutes.
@@ -72,14 +73,10 @@ def close(calls: Calls, endpoint: str) -> Seen:
     end = time.monotonic() + _CLOSED
     for turn in itertools.count():
         seen = look(calls, endpoint)
-        if not seen.parity_is_ours:
+        if not seen.parity_leaves:
             return seen
         for member in seen.members:
-            if member.parity.operation is not None:
-                if turn == 0 and member.parity.stage is Stage.COMING:
-                    calls.cancel(names.parity_id(endpoint), member.parity.operation)
-            else:
-                release(calls, endpoint, member)
+            release(calls, endpoint, member)
         if not seen.parity_deployed:
             break
         if time.monotonic() > end:

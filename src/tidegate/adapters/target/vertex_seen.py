@@ -48,10 +48,10 @@ class Member:
     version: str
     digest: str
     model: str  # its id
-    labels: Mapping[str, str]
     main: Place
     parity: Place
     elsewhere: bool = False  # somebody has deployed it to an endpoint of theirs
+    torn: bool = False  # an operation has succeeded, and the endpoint read before does not show it
 
     @property
     def unused(self) -> bool:
@@ -102,19 +102,19 @@ class Seen:
 
     @property
     def parity_deployed(self) -> bool:
-        """Whether there is, or is about to be, anything on the endpoint beside."""
-        coming = any(m.parity.operation is not None for m in self.members)
-        return self.parity is not None and (coming or bool(self.parity.get("deployedModels")))
+        """Whether there is anything on the endpoint beside."""
+        return self.parity is not None and bool(self.parity.get("deployedModels"))
 
     @property
-    def parity_is_ours(self) -> bool:
-        """Whether the endpoint beside is there and everything on it is ours."""
+    def parity_leaves(self) -> bool:
+        """Whether the endpoint beside is ours with all that is on it, and nothing is on its way up."""
         if self.endpoint is None or self.parity is None:
             return False
         ours = {m.model for m in self.members}
         entries = self.parity.get("deployedModels") or ()
         alone = all(last(entry["model"]) in ours for entry in entries)
-        return alone and beside_is_ours(self.parity, last(self.endpoint["name"]))
+        coming = any(m.parity.stage is Stage.COMING for m in self.members)
+        return alone and not coming and beside_is_ours(self.parity, last(self.endpoint["name"]))
 
 
 def beside_is_ours(row: Row, endpoint: str) -> bool:
@@ -126,42 +126,49 @@ def beside_is_ours(row: Row, endpoint: str) -> bool:
 def look(calls: Calls, endpoint: str) -> Seen:
     """Read both endpoints, our models and the operations that they name.
 
-    Only operations whose outcome does not show in what is deployed are asked for.
+    Only operations whose outcome does not show in what is deployed are asked for. One that ended
+    between two of these reads would show a model nowhere: then everything is read once more.
 
     Raises:
         GoogleError: Vertex AI does not answer.
     """
+    seen = _look(calls, endpoint)
+    return _look(calls, endpoint) if any(m.torn for m in seen.members) else seen
+
+
+def _look(calls: Calls, endpoint: str) -> Seen:
     row = calls.endpoint(endpoint)
     if row is None:
         return Seen(endpoint=None, parity=None, members=())
     beside = names.parity_id(endpoint)
     parity = calls.endpoint(beside)
-    members = []
-    for model in calls.models(names.OWNER, endpoint):
-        env = {item["name"]: item.get("value", "") for item in _env(model)}
-        labels = model.get("labels") or {}
-        version, digest = env.get(VERSION_ENV, ""), env.get(DIGEST, "")
-        own = Place(stage=Stage.ABSENT, deployed=names.deployed_id(version, digest))
-        identity = last(model["name"])
-        ids = [
-            labels.get(key) for key in (names.UP, names.DOWN, names.PARITY_UP, names.PARITY_DOWN)
-        ]
-        here, there = _deployed(row, identity), _deployed(parity or {}, identity)
-        members.append(
-            Member(
-                version=version,
-                digest=digest,
-                model=identity,
-                labels=labels,
-                main=_place(own, here, _operation(calls, endpoint, here, *ids[:2])),
-                parity=_place(own, there, _operation(calls, beside, there, *ids[2:])),
-                elsewhere=any(
-                    last(use.get("endpoint", "")) not in (endpoint, beside)
-                    for use in model.get("deployedModels") or ()
-                ),
-            )
-        )
-    return Seen(endpoint=row, parity=parity, members=tuple(members))
+    models = calls.models(names.OWNER, endpoint)
+    members = tuple(_member(calls, endpoint, row, parity or {}, model) for model in models)
+    return Seen(endpoint=row, parity=parity, members=members)
+
+
+def _member(calls: Calls, endpoint: str, row: Row, parity: Row, model: Row) -> Member:
+    env = {item["name"]: item.get("value", "") for item in _env(model)}
+    labels = model.get("labels") or {}
+    version, digest = env.get(VERSION_ENV, ""), env.get(DIGEST, "")
+    own = Place(stage=Stage.ABSENT, deployed=names.deployed_id(version, digest))
+    identity, beside = last(model["name"]), names.parity_id(endpoint)
+    ids = [labels.get(key) for key in (names.UP, names.DOWN, names.PARITY_UP, names.PARITY_DOWN)]
+    here, there = _deployed(row, identity), _deployed(parity, identity)
+    first = _operation(calls, endpoint, here, *ids[:2])
+    second = _operation(calls, beside, there, *ids[2:])
+    return Member(
+        version=version,
+        digest=digest,
+        model=identity,
+        main=_place(own, here, first),
+        parity=_place(own, there, second),
+        elsewhere=any(
+            last(use.get("endpoint", "")) not in (endpoint, beside)
+            for use in model.get("deployedModels") or ()
+        ),
+        torn=any(one is not None and "response" in one for one in (first, second)),
+    )
 
 
 def last(name: str) -> str:
@@ -222,7 +229,7 @@ def told(seen: Seen, tripped: float | None, now: float) -> Endpoint:
         if key not in ours
     ]
     left = [f"model {member.model}" for member in seen.unneeded]
-    if seen.parity is not None and seen.parity_is_ours:
+    if seen.parity is not None and seen.parity_leaves:
         left.append(f"endpoint {last(seen.parity['name'])}")
     stuck = seen.stuck(now)
     return Endpoint(
