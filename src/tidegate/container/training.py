@@ -14,6 +14,7 @@ https://cloud.google.com/vertex-ai/docs/training/code-requirements
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -71,7 +72,7 @@ def perform(job: dict[str, Any], code: Path, train: Path, work: Path, commands: 
     )
     seconds = commands.run(job["run"], "training", folder, environment)
     if opened:
-        python("read", work / "opened.json", left / "tracking.json", must=True)
+        tracking("read", work / "opened.json", left / "tracking.json")
     pack(left, out / "output.tar")
     manifest = {
         "version": 1,
@@ -92,9 +93,10 @@ def open_tracking(folder: Path, opened: Path) -> dict[str, str]:
 
     Nothing where the image has no MLflow: then the command saves a model folder.
     """
-    if not python("open", folder, opened, must=False):
+    if importlib.util.find_spec("mlflow") is None:
         say("no MLflow in this image: only a model saved at $TIDEGATE_MODEL_DIR is found")
         return {}
+    tracking("open", folder, opened)
     found = json.loads(opened.read_text())
     return {
         "MLFLOW_TRACKING_URI": found["uri"],
@@ -106,28 +108,20 @@ def open_tracking(folder: Path, opened: Path) -> dict[str, str]:
     }
 
 
-def python(verb: str, first: Path, second: Path, *, must: bool) -> bool:
+def tracking(verb: str, first: Path, second: Path) -> None:
     """Run a verb of :mod:`tidegate.container.tracking` with the image's MLflow.
-
-    Returns:
-        Whether it ran; False, without ``must``, where there is no MLflow.
 
     Raises:
         JobError: it failed.
     """
-    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    has = subprocess.run([sys.executable, "-c", "import mlflow"], capture_output=True, check=False)
-    if has.returncode != 0 and not must:
-        return False
     script = (pkgutil.get_data("tidegate.container", "tracking.py") or b"").decode()
     done = subprocess.run(
         [sys.executable, "-c", script, verb, str(first), str(second)],
-        capture_output=True, check=False, env=env,
+        capture_output=True, check=False, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
     )  # fmt: skip
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise JobError(f"the run's MLflow store cannot be used: {lines[-1] if lines else '?'}")
-    return True
 
 
 def pack(folder: Path, into: Path) -> None:
