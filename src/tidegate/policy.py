@@ -13,16 +13,16 @@ Google: https://cloud.google.com/iam/docs/workload-identity-federation-with-depl
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import ConfigError
-from tidegate.grants import GRANTS, OPTIONAL, Cloud, Grant, Job
+from tidegate.grants import Cloud, Grant, Holder, Job, Part, Runs
 from tidegate.pin import FULL, REPOSITORY
+from tidegate.policy_values import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from tidegate.policy_values import Values
 
 ISSUER = "token.actions.githubusercontent.com"
 WORKFLOWS = {
@@ -30,59 +30,29 @@ WORKFLOWS = {
     Job.OPERATE: ("watch-model.yml", "command.yml"),
     Job.TRAIN: ("judge-model.yml",),
 }  # the file that the job itself stands in: what `job_workflow_ref` names
-WHAT = {
-    "account": "the AWS account's 12 digits",
-    "region": "the AWS or Google Cloud region of the endpoint",
-    "endpoint": "the endpoint's name",
-    "bucket": "the bucket that keeps the model bytes",
-    "prefix": "the folder in that bucket",
-    "execution_role": "the role that SageMaker runs the model with",
-    "scheduler_role": "the role of the dead-man's switch",
-    "image_repository": "the ECR repository of a serving image of your own",
-    "key": "the id of the KMS key of the bucket, if it has one",
-    "project": "the Google Cloud project's id",
-    "project_number": "the Google Cloud project's number",
-    "pool": "the workload identity pool",
-    "runner_account": "the service account that the model runs with",
-    "repository_id": "GitHub's number of the repository",
-    "owner_id": "GitHub's number of the owner",
+PARTS = {
+    Job.DECIDE: frozenset({Part.REGISTRY}),
+    Job.OPERATE: frozenset({Part.REGISTRY, Part.TARGET}),
+    Job.TRAIN: frozenset({Part.COMPUTE}),
+    Runs.SERVING: frozenset({Part.TARGET}),
+    Runs.TRAINING: frozenset({Part.COMPUTE}),
+    Runs.SWITCH: frozenset({Part.TARGET}),
+}  # what gives each something to do
+_SERVICES = {
+    Runs.SERVING: "sagemaker.amazonaws.com",
+    Runs.TRAINING: "sagemaker.amazonaws.com",
+    Runs.SWITCH: "scheduler.amazonaws.com",
 }
-_DEFAULTS = {"partition": "aws", "pool": "tidegate", "prefix": "tidegate"}
-_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/@+=-]*[A-Za-z0-9])?")
-_SHAPES = {
-    "account": re.compile(r"\d{12}"),
-    "project_number": re.compile(r"\d+"),
-    "repository_id": re.compile(r"\d+"),
-    "owner_id": re.compile(r"\d+"),
+_AWS_NAMES = {
+    Runs.SERVING: "execution_role",
+    Runs.TRAINING: "train_role",
+    Runs.SWITCH: "scheduler_role",
 }
-
-
-class Values(dict[str, str]):
-    """What is known of a cloud account; what is not reads as its name in capitals.
-
-    >>> Values(region="eu-west-1")["region"], Values()["account"]
-    ('eu-west-1', 'ACCOUNT')
-    """
-
-    def __missing__(self, key: str) -> str:
-        return _DEFAULTS.get(key) or key.upper()
-
-
-def values(known: Mapping[str, str]) -> Values:
-    """Check what a person or a file said.
-
-    Raises:
-        ConfigError: an unknown name, or a value with a letter that would widen a policy.
-    """
-    for key, value in known.items():
-        if key not in WHAT and key not in _DEFAULTS:
-            raise ConfigError(f"--set {key}: unknown", remedy=f"Known: {', '.join(WHAT)}.")
-        if not _SHAPES.get(key, _VALUE).fullmatch(value):
-            raise ConfigError(
-                f"--set {key}={value}: not a plain value",
-                remedy=f"Give {WHAT.get(key, key)}: letters, digits and . _ / @ + = - alone.",
-            )
-    return Values(known)
+_GCP_NAMES = {
+    Runs.SERVING: "runner_account",
+    Runs.TRAINING: "train_account",
+    Runs.SWITCH: "scheduler_account",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +60,9 @@ class Caller:
     """The jobs that are to be let in: one repository, one environment, our workflows at some commits."""
 
     slug: str  # owner/name
-    environment: str
+    environment: str  # of the jobs that decide and operate
     commits: tuple[str, ...]  # of ours, that the repository's workflow names
+    training: str = "training"  # the environment of the job that trains
     prefix: str | None = None  # "repo:o@1/n@2", where GitHub said which form it signs
 
     def __post_init__(self) -> None:
@@ -101,7 +72,7 @@ class Caller:
                 remedy="Pin it by a full commit, as `tidegate init` writes it.",
             )
 
-    def subjects(self, known: Values) -> list[str]:
+    def subjects(self, job: Job, known: Values) -> list[str]:
         """Return the token's subject in the forms that GitHub signs.
 
         Repositories made (or renamed) after 15 July 2026 carry numbers beside the names.
@@ -109,7 +80,8 @@ class Caller:
         owner, name = self.slug.split("/")
         numbered = f"repo:{owner}@{known['owner_id']}/{name}@{known['repository_id']}"
         prefixes = [self.prefix] if self.prefix else [f"repo:{self.slug}", numbered]
-        where = self.environment.replace(":", "%3A")
+        where = self.training if job is Job.TRAIN else self.environment
+        where = where.replace(":", "%3A")
         return [f"{prefix}:environment:{where}" for prefix in prefixes]
 
     def workflows(self, job: Job) -> list[str]:
@@ -128,7 +100,7 @@ def aws_trust(caller: Caller, job: Job, known: Values) -> dict[str, Any]:
     """Return the trust policy of the job's IAM role."""
     equal: dict[str, str | list[str]] = {
         f"{ISSUER}:aud": "sts.amazonaws.com",
-        f"{ISSUER}:sub": caller.subjects(known),
+        f"{ISSUER}:sub": caller.subjects(job, known),
         f"{ISSUER}:repository_id": known["repository_id"],
         f"{ISSUER}:job_workflow_ref": caller.workflows(job),
     }
@@ -146,11 +118,37 @@ def aws_trust(caller: Caller, job: Job, known: Values) -> dict[str, Any]:
     )
 
 
-def aws_permissions(job: Job, known: Values) -> dict[str, Any]:
-    """Return the permission policy of the job's IAM role: one statement per kind of resource."""
-    groups: dict[tuple[tuple[str, ...], str], list[Grant]] = {}
-    for grant in grants(Cloud.AWS, job, known):
-        groups.setdefault((grant.resources, json.dumps(grant.condition)), []).append(grant)
+def aws_service_trust(runs: Runs, known: Values) -> dict[str, Any]:
+    """Return the trust policy of a role that AWS runs something with: for this account alone.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    """
+    return _document(
+        [
+            {
+                "Sid": f"Tidegate{runs.title()}",
+                "Effect": "Allow",
+                "Principal": {"Service": _SERVICES[runs]},
+                "Action": "sts:AssumeRole",
+                "Condition": {"StringEquals": {"aws:SourceAccount": known["account"]}},
+            }
+        ]
+    )
+
+
+def aws_role(holder: Holder, known: Values) -> str:
+    """Return the role's name."""
+    if isinstance(holder, Job):
+        return f"tidegate-{holder}"
+    return known[_AWS_NAMES[holder]].rpartition("/")[2]
+
+
+def aws_permissions(holder: Holder, known: Values) -> dict[str, Any]:
+    """Return the permission policy of an IAM role: one statement per kind of resource."""
+    groups: dict[tuple[str, tuple[str, ...], str], list[Grant]] = {}
+    for grant in grants(Cloud.AWS, holder, known):
+        kind = (grant.sid, grant.resources, json.dumps(grant.condition))
+        groups.setdefault(kind, []).append(grant)
     return _document([_statement(group, known) for group in groups.values()])
 
 
@@ -160,7 +158,7 @@ def _statement(group: list[Grant], known: Values) -> dict[str, Any]:
         "Sid": first.sid,
         "Effect": "Allow",
         "Action": sorted({grant.action for grant in group}),
-        "Resource": [resource.format_map(known) for resource in first.resources],
+        "Resource": [text for resource in first.resources for text in filled(resource, known)],
     }
     if first.condition:
         statement["Condition"] = {
@@ -192,7 +190,7 @@ def gcp_provider(caller: Caller, job: Job, known: Values) -> dict[str, Any]:
     terms = [
         f"assertion.aud == {_cel(accepted)}",
         f"assertion.repository_id == {_cel(known['repository_id'])}",
-        f"assertion.sub in {_cel(caller.subjects(known))}",
+        f"assertion.sub in {_cel(caller.subjects(job, known))}",
         f"assertion.job_workflow_ref in {_cel(caller.workflows(job))}",
     ]
     return {
@@ -208,26 +206,28 @@ def gcp_member(job: Job, known: Values) -> str:
     return f"principal://iam.googleapis.com/{_pool(known)}/subject/{job}:{known['repository_id']}"
 
 
-def gcp_account(job: Job, known: Values) -> str:
-    """Return the service account that the job acts as."""
-    return f"tidegate-{job}@{known['project']}.iam.gserviceaccount.com"
+def gcp_account(holder: Holder, known: Values) -> str:
+    """Return the service account that a job acts as, or that something runs with."""
+    if isinstance(holder, Job):
+        return f"tidegate-{holder}@{known['project']}.iam.gserviceaccount.com"
+    return known[_GCP_NAMES[holder]]
 
 
-def gcp_role(job: Job, known: Values) -> dict[str, Any]:
-    """Return the project's custom role of the job."""
-    held = {grant.action for grant in grants(Cloud.GCP, job, known) if not grant.resources}
+def gcp_role(holder: Holder, known: Values) -> dict[str, Any]:
+    """Return the project's custom role of a job, or of what runs."""
+    held = {grant.action for grant in grants(Cloud.GCP, holder, known) if not grant.resources}
     return {
-        "title": f"Tidegate {job}",
+        "title": f"Tidegate {holder}",
         "stage": "GA",
         "includedPermissions": sorted(held),
     }
 
 
-def gcp_bindings(job: Job, known: Values) -> list[dict[str, Any]]:
-    """Return what is bound on single resources: the bucket's folder, the account the model runs with."""
-    member = f"serviceAccount:{gcp_account(job, known)}"
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for grant in grants(Cloud.GCP, job, known):
+def gcp_bindings(holder: Holder, known: Values) -> list[dict[str, Any]]:
+    """Return what is bound on single resources: a bucket's folder, a table, an account to act as."""
+    member = f"serviceAccount:{gcp_account(holder, known)}"
+    found: dict[str, dict[str, Any]] = {}
+    for grant in grants(Cloud.GCP, holder, known):
         for resource in grant.resources:
             binding: dict[str, Any] = {
                 "resource": resource.format_map(known),
@@ -236,9 +236,9 @@ def gcp_bindings(job: Job, known: Values) -> list[dict[str, Any]]:
             }
             if grant.condition:
                 binding["condition"] = {
-                    key: value.format_map(known) for key, value in grant.condition["expr"].items()
+                    key: filled(value, known)[0] for key, value in grant.condition["expr"].items()
                 }
-            found[(binding["resource"], grant.role)] = binding
+            found[json.dumps(binding)] = binding
     return list(found.values())
 
 
@@ -256,19 +256,25 @@ def _cel(value: str | list[str]) -> str:
 # --- both -----------------------------------------------------------------------------------
 
 
-def grants(cloud: Cloud, job: Job, known: Values) -> list[Grant]:
-    """Return what the job must be allowed to call."""
-    absent = tuple(f"{{{key}}}" for key in OPTIONAL if key not in known)
+def holders(cloud: Cloud, known: Values) -> list[Holder]:
+    """Return the jobs, and what the cloud runs, for which there is something to do."""
+    everybody: list[Holder] = [*Job, *Runs]
     return [
-        grant
-        for grant in GRANTS
-        if grant.cloud is cloud
-        and grant.job is job
-        and not any(name in resource for name in absent for resource in grant.resources)
+        holder
+        for holder in everybody
+        if PARTS[holder] & known.parts and grants(cloud, holder, known)
     ]
 
 
-def unknown(documents: Iterable[object]) -> list[str]:
-    """Return the names of placeholders that are left in some documents."""
-    text = json.dumps(list(documents))
-    return [key for key in WHAT if re.search(rf"(?<![A-Z_]){key.upper()}(?![A-Z_])", text)]
+def grants(cloud: Cloud, holder: Holder, known: Values) -> list[Grant]:
+    """Return what somebody must be allowed to call."""
+    from tidegate import grants_aws, grants_gcp
+
+    rows = grants_aws.ROWS if cloud is Cloud.AWS else grants_gcp.ROWS
+    return [
+        grant
+        for grant in rows
+        if grant.holder is holder
+        and grant.part in known.parts
+        and all(key in known for key in grant.needs)
+    ]

@@ -178,6 +178,12 @@ class Runner:
         url = self.env.get("ACTIONS_ID_TOKEN_REQUEST_URL")
         bearer = self.env.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
         if not url or not bearer:
+            if self.env.get("GITHUB_EVENT_PATH") and self.from_fork:
+                raise OutsideError(
+                    "GitHub gives a fork's pull request no OpenID Connect token: no cloud lets it in",
+                    remedy="Everything that needs no cloud goes on. A maintainer can push the branch to "
+                    "this repository: its pull request then trains and compares in the cloud, too.",
+                )
             raise OutsideError(
                 "the job may not ask GitHub for an OpenID Connect token",
                 remedy="Give the job, and the job that calls it, `permissions:` with "

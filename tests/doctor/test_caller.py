@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,9 @@ from tidegate.doctor.caller import caller, known
 from tidegate.doctor.flow import flows
 from tidegate.errors import ConfigError
 from tidegate.git import text
+from tidegate.grants import Cloud, Job, Part
 from tidegate.pin import COMMIT
+from tidegate.policy import holders
 from tidegate.render import starter
 
 if TYPE_CHECKING:
@@ -94,9 +97,10 @@ def test_two_environments_are_refused(repo: Repo) -> None:
 
 def test_the_inputs_tell_the_account_and_a_person_wins(repo: Repo) -> None:
     write(repo, aws_role=ROLE, aws_region="us-gov-west-1")
-    found = known(repo.context(), flows(repo.path), None, {"region": "us-gov-east-1"})
+    found = known(Cloud.AWS, repo.context(), flows(repo.path), None, {"region": "us-gov-east-1"})
     assert dict(found) == {
         "endpoint": "coin",
+        "model": "coin",
         "partition": "aws-us-gov",
         "account": "123456789012",
         "region": "us-gov-east-1",
@@ -109,7 +113,7 @@ def test_googles_inputs_tell_project_and_pool(repo: Repo) -> None:
         gcp_provider="projects/4711/locations/global/workloadIdentityPools/tide/providers/operate",
         gcp_service_account="tidegate-operate@acme-ml.iam.gserviceaccount.com",
     )
-    found = known(repo.context(), flows(repo.path), None, {})
+    found = known(Cloud.AWS, repo.context(), flows(repo.path), None, {})
     assert {key: found[key] for key in ("project_number", "pool", "project")} == {
         "project_number": "4711",
         "pool": "tide",
@@ -119,5 +123,61 @@ def test_googles_inputs_tell_project_and_pool(repo: Repo) -> None:
 
 def test_a_variable_in_an_input_stays_a_placeholder(repo: Repo) -> None:
     write(repo, aws_role="${{ vars.ROLE }}", aws_region="${{ vars.REGION }}")
-    found = known(repo.context(), flows(repo.path), None, {})
+    found = known(Cloud.AWS, repo.context(), flows(repo.path), None, {})
     assert (found["account"], found["region"]) == ("ACCOUNT", "REGION")
+
+
+def test_training_has_an_environment_of_its_own(repo: Repo) -> None:
+    write(repo)
+    assert who(repo).training == "training"
+    write(repo, train_environment="cloud")
+    path = repo.path / ".github/workflows/mlops.yml"
+    assert "train-environment: cloud" in path.read_text()
+    with pytest.raises(ConfigError, match="cloud, training"):  # check has none
+        who(repo)
+
+
+SAGEMAKER = {
+    "registry": {"store": "s3://acme-registry/tg"},
+    "release": {
+        "target": "sagemaker",
+        "sagemaker": {
+            "execution_role": "arn:aws:iam::210987654321:role/ml/serve",
+            "scheduler_role": "switch",
+            "bucket": "s3://acme-models",
+            "region": "eu-west-1",
+            "image": "210987654321.dkr.ecr.eu-west-1.amazonaws.com/team/serve:1.2",
+            "alarms": ["a-5xx", "a-slow"],
+            "kms_key": "${KMS_ID}",
+        },
+    },
+}
+
+
+def add(repo: Repo, what: dict[str, Any]) -> None:
+    file = repo.path / "mlops.yaml"
+    file.write_text(json.dumps(json.loads(file.read_text()) | what))
+
+
+def test_mlops_yaml_tells_what_it_asks_for(repo: Repo) -> None:
+    write(repo)
+    add(repo, SAGEMAKER)
+    found = known(Cloud.AWS, repo.context(), flows(repo.path), None, {})
+    assert found.parts == {Part.REGISTRY, Part.TARGET}
+    assert {key: found[key] for key in ("account", "region", "bucket", "prefix")} == {
+        "account": "210987654321", "region": "eu-west-1", "bucket": "acme-models", "prefix": "",
+    }  # fmt: skip
+    assert (found["execution_role"], found["scheduler_role"]) == ("ml/serve", "switch")
+    assert (found["registry_bucket"], found["registry_prefix"]) == ("acme-registry", "tg")
+    assert (found["image_account"], found["image_repository"]) == ("210987654321", "team/serve")
+    assert found["alarms"] == "a-5xx,a-slow"
+    assert "key" not in found  # a variable that is not set here
+    assert Job.TRAIN not in holders(Cloud.AWS, found)
+
+
+def test_of_the_other_cloud_everything_is_shown(repo: Repo) -> None:
+    write(repo)
+    add(repo, SAGEMAKER)
+    found = known(Cloud.GCP, repo.context(), flows(repo.path), None, {})
+    assert found.parts == set(Part)
+    assert found["bucket"] == "BUCKET"

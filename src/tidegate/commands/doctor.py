@@ -164,7 +164,7 @@ def _policy(args: argparse.Namespace, terminal: Terminal) -> Exit:
             "no remote origin: a policy must name a repository",
             remedy="git remote add origin https://github.com/OWNER/NAME",
         )
-    filled = known(context, found, reader, _pairs(args.set))
+    filled = known(cloud, context, found, reader, _pairs(args.set))
     who = caller(context.repository, origin.slug, found)
     terminal.emit(document(cloud, who, filled))
     for line in commands(cloud, who, filled):

@@ -6,14 +6,14 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from tidegate.grants import Cloud, Job
+from tidegate.grants import Cloud, Holder, Job, Runs
 from tidegate.policy import (
     ISSUER,
-    WHAT,
     Caller,
-    Values,
     audience,
     aws_permissions,
+    aws_role,
+    aws_service_trust,
     aws_trust,
     gcp_account,
     gcp_bindings,
@@ -21,44 +21,63 @@ from tidegate.policy import (
     gcp_provider,
     gcp_role,
     grants,
-    unknown,
+    holders,
 )
+from tidegate.policy_values import WHAT, Values, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PURPOSE = {
-    Job.DECIDE: "decide: writes an accepted model's bytes to a bucket (not with github-releases)",
+_PURPOSE: dict[Holder, str] = {
+    Job.DECIDE: "decide: keeps an accepted model in the registry's bucket",
     Job.OPERATE: "operate: moves traffic, and takes a model back",
-    Job.TRAIN: "train: starts training jobs (only with train.compute)",
+    Job.TRAIN: "train: starts training jobs, in the environment {training}",
+    Runs.SERVING: "what the model's containers run as",
+    Runs.TRAINING: "what your training runs as, in the cloud's container",
+    Runs.SWITCH: "what the dead-man's switch acts as: it can shut the gate, and nothing else",
 }
 
 
 def document(cloud: Cloud, caller: Caller, known: Values) -> dict[str, Any]:
-    """Return every policy as data: per job who is let in, and what it may call and why."""
-    jobs = {str(job): _job(cloud, caller, job, known) for job in Job}
-    left = unknown([jobs])
-    return {"cloud": str(cloud), "jobs": jobs, "fill_in": {key: WHAT[key] for key in left}}
+    """Return every policy as data: who is let in, and what may be called and why."""
+    made = {str(holder): _one(cloud, caller, holder, known) for holder in holders(cloud, known)}
+    jobs = {name: policy for name, policy in made.items() if name in set(Job)}
+    runs = {name: policy for name, policy in made.items() if name not in jobs}
+    left = unknown([made])
+    return {
+        "cloud": str(cloud),
+        "jobs": jobs,
+        "runs": runs,
+        "fill_in": {key: WHAT[key] for key in left},
+    }
 
 
-def _job(cloud: Cloud, caller: Caller, job: Job, known: Values) -> dict[str, Any]:
+def _one(cloud: Cloud, caller: Caller, holder: Holder, known: Values) -> dict[str, Any]:
     because = [
         {"call": grant.call, "permission": grant.action, "documentation": grant.url}
-        for grant in grants(cloud, job, known)
+        for grant in grants(cloud, holder, known)
     ]
     if cloud is Cloud.AWS:
         return {
-            "trust": aws_trust(caller, job, known),
-            "permissions": aws_permissions(job, known),
+            "role": aws_role(holder, known),
+            "trust": aws_trust(caller, holder, known)
+            if isinstance(holder, Job)
+            else aws_service_trust(holder, known),
+            "permissions": aws_permissions(holder, known),
             "because": because,
         }
+    enters = {}
+    if isinstance(holder, Job):
+        enters = {
+            "provider": gcp_provider(caller, holder, known),
+            "audience": audience(holder, known),
+            "member": gcp_member(holder, known),
+        }
     return {
-        "provider": gcp_provider(caller, job, known),
-        "audience": audience(job, known),
-        "account": gcp_account(job, known),
-        "member": gcp_member(job, known),
-        "role": gcp_role(job, known),
-        "bindings": gcp_bindings(job, known),
+        **enters,
+        "account": gcp_account(holder, known),
+        "role": gcp_role(holder, known),
+        "bindings": gcp_bindings(holder, known),
         "because": because,
     }
 
@@ -67,14 +86,32 @@ def commands(cloud: Cloud, caller: Caller, known: Values) -> Iterator[str]:
     """Return the same as commands for ``aws`` and ``gcloud``, line by line."""
     everything = document(cloud, caller, known)
     yield from _preface(cloud, known)
-    for job in Job:
+    for holder in holders(cloud, known):
         yield ""
-        yield f"# {_PURPOSE[job]}"
-        made = everything["jobs"][str(job)]
-        yield from _aws(job, made) if cloud is Cloud.AWS else _gcp(job, made, known)
+        yield f"# {_PURPOSE[holder].format(training=caller.training)}"
+        made = (everything["jobs"] | everything["runs"])[str(holder)]
+        yield from _aws(made) if cloud is Cloud.AWS else _gcp(holder, made, known)
     yield ""
+    yield from _workflow(cloud, known)
     for key, what in everything["fill_in"].items():
         yield f"# fill in {key.upper()}: {what} (--set {key}=...)"
+
+
+def _workflow(cloud: Cloud, known: Values) -> Iterator[str]:
+    """What the user's workflow says then."""
+    yield "# in the workflow, under with: of each call of Tidegate's:"
+    if cloud is Cloud.AWS:
+        role = f"arn:{known['partition']}:iam::{known['account']}:role/tidegate-{{job}}"
+        yield f'#   aws-role: "{role}"'
+        yield f"#   aws-region: {known['region']}"
+        return
+    pool = (
+        f"projects/{known['project_number']}/locations/global/workloadIdentityPools/{known['pool']}"
+    )
+    yield f'#   gcp-provider: "{pool}/providers/tidegate-{{job}}"'
+    yield (
+        f'#   gcp-service-account: "tidegate-{{job}}@{known["project"]}.iam.gserviceaccount.com"'
+    )
 
 
 def _preface(cloud: Cloud, known: Values) -> Iterator[str]:
@@ -93,34 +130,28 @@ def _preface(cloud: Cloud, known: Values) -> Iterator[str]:
     yield f"gcloud iam workload-identity-pools create {pool} --location global {project}"
 
 
-def _aws(job: Job, made: dict[str, Any]) -> Iterator[str]:
-    name = f"tidegate-{job}"
+def _aws(made: dict[str, Any]) -> Iterator[str]:
+    name = made["role"]
     yield f"aws iam create-role --role-name {name} --assume-role-policy-document {_json(made['trust'])}"
     yield (
-        f"aws iam put-role-policy --role-name {name} --policy-name {name}"
+        f"aws iam put-role-policy --role-name {name} --policy-name tidegate"
         f" --policy-document {_json(made['permissions'])}"
     )
 
 
-def _gcp(job: Job, made: dict[str, Any], known: Values) -> Iterator[str]:
+def _gcp(holder: Holder, made: dict[str, Any], known: Values) -> Iterator[str]:
     project = f"--project {known['project']}"
-    provider = made["provider"]
-    mapping = ",".join(f"{key}={value}" for key, value in provider["attributeMapping"].items())
-    yield (
-        f"gcloud iam workload-identity-pools providers create-oidc tidegate-{job} --location global"
-        f" --workload-identity-pool {known['pool']} {project}"
-        f" --issuer-uri {provider['oidc']['issuerUri']} --allowed-audiences {made['audience']}"
-        f" --attribute-mapping {shlex.quote(mapping)}"
-        f" --attribute-condition {shlex.quote(provider['attributeCondition'])}"
-    )
     account = made["account"]
-    yield f"gcloud iam service-accounts create tidegate-{job} {project}"
-    yield (
-        f"gcloud iam service-accounts add-iam-policy-binding {account} {project}"
-        f" --role roles/iam.workloadIdentityUser --member {shlex.quote(made['member'])}"
-    )
+    if isinstance(holder, Job):
+        yield from _provider(holder, made, known, project)
+    yield f"gcloud iam service-accounts create {account.partition('@')[0]} {project}"
+    if isinstance(holder, Job):
+        yield (
+            f"gcloud iam service-accounts add-iam-policy-binding {account} {project}"
+            f" --role roles/iam.workloadIdentityUser --member {shlex.quote(made['member'])}"
+        )
     if held := ",".join(made["role"]["includedPermissions"]):
-        role = f"tidegate.{job}"
+        role = f"tidegate.{holder}"
         yield (
             f"gcloud iam roles create {role} {project} --title {shlex.quote(made['role']['title'])}"
             f" --stage GA --permissions {held}"
@@ -134,16 +165,33 @@ def _gcp(job: Job, made: dict[str, Any], known: Values) -> Iterator[str]:
         yield _binding(binding, project)
 
 
+def _provider(job: Job, made: dict[str, Any], known: Values, project: str) -> Iterator[str]:
+    provider = made["provider"]
+    mapping = ",".join(f"{key}={value}" for key, value in provider["attributeMapping"].items())
+    yield (
+        f"gcloud iam workload-identity-pools providers create-oidc tidegate-{job} --location global"
+        f" --workload-identity-pool {known['pool']} {project}"
+        f" --issuer-uri {provider['oidc']['issuerUri']} --allowed-audiences {made['audience']}"
+        f" --attribute-mapping {shlex.quote(mapping)}"
+        f" --attribute-condition {shlex.quote(provider['attributeCondition'])}"
+    )
+
+
 def _binding(binding: dict[str, Any], project: str) -> str:
     resource, who = binding["resource"], f"--member {binding['members'][0]}"
+    if resource.startswith("bq://"):
+        table = resource.removeprefix("bq://").replace(".", ":", 1)
+        who = who.replace(" ", "=", 1)
+        return f"bq add-iam-policy-binding {who} --role={binding['role']} --table=true {table}"
     if not resource.startswith("gs://"):
         account = resource.rsplit("/", 1)[-1]
         return (
             f"gcloud iam service-accounts add-iam-policy-binding {account} {project}"
             f" --role {binding['role']} {who}"
         )
-    condition = binding["condition"]
-    told = f"title={condition['title']},expression={condition['expression']}"
+    condition, told = binding.get("condition"), "None"
+    if condition is not None:
+        told = f"title={condition['title']},expression={condition['expression']}"
     return (
         f"gcloud storage buckets add-iam-policy-binding {resource} --role {binding['role']} {who}"
         f" --condition {shlex.quote(told)}"
