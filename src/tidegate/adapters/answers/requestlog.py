@@ -101,15 +101,16 @@ class RequestLog:
             if str(cells["endpoint"]).rpartition("/")[2] != self._endpoint:
                 continue  # one table may hold the logs of several
             try:
-                at = int(cells["logging_time"]) / 1e6
+                logged = int(cells["logging_time"])
                 version = named[cells["deployed_model_id"]]
-                found = list(self._row(at, version, cells))
+                found = list(self._row(logged / 1e6, version, cells))
             except (
                 ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError
             ):  # fmt: skip
                 self.notes["malformed log rows"] += 1
                 continue
-            if since <= at < until:
+            # In whole microseconds, as the log has them: no row falls between two readings.
+            if round(since * 1e6) <= logged < round(until * 1e6):
                 yield from found
 
     def _row(self, at: float, version: str, cells: Mapping[str, Any]) -> Iterator[Answered]:
