@@ -417,9 +417,7 @@ def test_a_writer_that_fell_behind_is_told_and_what_it_did_is_seen(scene: Stage)
         def __init__(self) -> None:
             self.done = False
 
-        def __call__(
-            self, service: str, operation: str, /, **arguments: object
-        ) -> dict[str, object]:
+        def __call__(self, service: str, operation: str, /, **arguments: Any) -> dict[str, Any]:
             if operation == "update_endpoint_weights_and_capacities" and not self.done:
                 self.done = True
                 tags = [{"Key": "tidegate:generation", "Value": str(newer)}]
