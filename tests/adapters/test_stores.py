@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.contracts.store_contract import StoreContract, put, read, sha256
+from tidegate.adapters.cloud.aws import AwsError, SessionOver
 from tidegate.adapters.stores import PreconditionError, open_store
 from tidegate.adapters.stores.base import Place
 from tidegate.adapters.stores.s3 import S3Store
@@ -218,6 +219,22 @@ def test_an_object_that_is_not_what_its_checksum_says_is_not_had(
     with pytest.raises(OutsideError, match="not what it should be"):
         s3().get("k", tmp_path / "x", 100)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_look_says_why(s3_cloud: Any) -> None:
+    """The answer to a HEAD has no words: a code that it does not tell is asked for by a GET."""
+    info = put(s3(), "k", b"x")
+    # Twice: botocore takes the first for a bucket in another region, and looks there.
+    s3_cloud.fail_next("HeadObject", 2, "ExpiredToken", status=400)
+    s3_cloud.fail_next("GetObject", 1, "ExpiredToken", status=400)
+    with pytest.raises(SessionOver):
+        s3().head("k")
+    s3_cloud.fail_next("HeadObject", 1, "AccessDenied", status=403)
+    s3_cloud.fail_next("GetObject", 1, "AccessDenied", status=403)
+    with pytest.raises(AwsError, match="AccessDenied"):
+        s3().head("k")
+    s3_cloud.fail_next("HeadObject", 2, "ExpiredToken", status=400)
+    assert s3().head("k") == info, "the GET has renewed the session"
 
 
 def test_what_somebody_else_wrote_has_no_checksum(s3_cloud: Any) -> None:

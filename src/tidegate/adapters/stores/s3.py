@@ -74,17 +74,17 @@ class S3Store:
         """
         name: dict[str, Any] = {"Bucket": self._place.bucket, "Key": self._place.key(key)}
         try:
-            answer = self._aws.call("s3", "head_object", **name)
+            return _info(self._aws.call("s3", "head_object", **name))
         except AwsError as error:
             if error.status == 404:
                 self._see_bucket()
                 return None
-            if error.status in {400, 403}:
-                # The answer to a HEAD has no words; a GET's tells an ended session from a right
-                # that lacks (without s3:ListBucket, what is missing is forbidden).
-                self._aws.call("s3", "get_object", **name)["Body"].close()
-            raise
-        return _info(answer)
+            if error.status not in {400, 403}:
+                raise
+        # The answer to a HEAD has no words. A GET's tells an ended session, which is renewed by
+        # it, from a right that lacks (without s3:ListBucket, what is missing is forbidden).
+        self._aws.call("s3", "get_object", **name)["Body"].close()
+        return _info(self._aws.call("s3", "head_object", **name))
 
     def get(self, key: str, into: Path, at_most: int) -> ObjectInfo:
         """Copy an object to a file, whole and as its checksum says, or not at all.
