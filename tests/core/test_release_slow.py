@@ -157,3 +157,15 @@ def test_a_broken_endpoint_is_told_once_and_left_alone_in_every_phase(
     promoted = phase not in ("idle", "reverted")
     assert engine.state.champion.version == ("2" if promoted else "1")
     assert engine.target.read().traffic() == {engine.state.champion.version: 1.0}
+
+
+def test_a_broken_endpoint_whose_variants_failed_is_told_once(tmp_path: Path) -> None:
+    engine = Engine.make(tmp_path)
+    engine.serving()
+    engine.target.broken = "Failed"
+    engine.target.variants = {
+        n: replace(v, ready=False, failed="it stopped") for n, v in engine.target.variants.items()
+    }
+    done = engine.run(5)
+    assert alerts(engine) == ["endpoint_broken"]
+    assert done.wait.cause == "alerted"

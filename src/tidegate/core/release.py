@@ -92,8 +92,8 @@ def _rest(state: State, seen: Observation) -> Action:
 
 
 def _alarm(state: State, cause: str, actual: Traffic) -> Action:
-    """Tell a person, once."""
-    if state.alert is not None and state.alert.cause == cause:
+    """Tell a person, once: what broke the endpoint explains whatever else is wrong with it."""
+    if state.alert is not None and state.alert.cause in (cause, BROKEN):
         return Wait("alerted")
     return Append(Alerted(cause=cause, traffic=actual))
 
