@@ -19,8 +19,10 @@ from tidegate.adapters.target.sagemaker_reading import UNSEEN
 from tidegate.errors import ConfigError, NotJudgedError, OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tidegate.core.endpoint import Endpoint
 
 pytestmark = pytest.mark.real
 
@@ -575,57 +577,50 @@ def test_whose_fault_a_missing_answer_is(scene: Stage) -> None:
 
 
 def story(scene: Stage) -> None:
-    """A first release, a canary and its end, as passes do it: again, until it worked."""
+    """A first release, a canary and its end, as passes do it: again, until it worked.
+
+    Whoever fails is followed by a process that remembers nothing.
+    """
     target = scene.target
 
-    def reach(version: str) -> None:
+    def until(reached: Callable[[Endpoint], bool], act: Callable[[int], None]) -> None:
+        nonlocal target
         generation = scene.next()
         for _ in range(60):
-            seen = stubborn(lambda: settled(target))
-            found = seen.variant(version)
-            if found is not None and found.ready:
-                return
-            assert found is None or found.failed is None, found
             try:
-                target.deploy(scene.model(version), generation=generation)
+                seen = settled(target)
+                assert not any(variant.failed for variant in seen.variants), seen
+                if reached(seen):
+                    return
+                act(generation)
             except OutsideError:
+                target = scene.another()
                 scene.cloud.advance(UNSEEN + 1)
         raise AssertionError
 
-    def shares(traffic: dict[str, float]) -> None:
-        generation = scene.next()
-        for _ in range(60):
-            seen = stubborn(lambda: settled(target))
-            if seen.traffic() == pytest.approx(traffic):
-                return
-            try:
-                target.route(traffic, generation=generation)
-            except OutsideError:
-                scene.cloud.advance(UNSEEN + 1)
-        raise AssertionError
+    def ready(version: str) -> Callable[[Endpoint], bool]:
+        return lambda seen: any(v.version == version and v.ready for v in seen.variants)
 
-    def gone(version: str) -> None:
-        generation = scene.next()
-        for _ in range(60):
-            if stubborn(lambda: settled(target)).variant(version) is None:
-                return
-            try:
-                target.remove(version, generation=generation)
-            except OutsideError:
-                scene.cloud.advance(UNSEEN + 1)
-        raise AssertionError
+    def deploy(version: str) -> None:
+        deployment = scene.model(version)
+        until(ready(version), lambda g: target.deploy(deployment, generation=g))
 
-    reach("1")
-    shares({"1": 1.0})
-    reach("2")
-    until = scene.cloud.now() + 100_000
-    stubborn(lambda: target.arm(until, {"1": 1.0}, generation=scene.next()))
-    shares({"1": 0.9, "2": 0.1})
-    shares({"1": 1.0})
-    stubborn(lambda: target.arm(None, {}, generation=scene.next()))
-    gone("2")
-    generation = scene.next()
-    stubborn(lambda: target.tidy(generation=generation))
+    def route(traffic: dict[str, float]) -> None:
+        until(
+            lambda seen: seen.traffic() == pytest.approx(traffic),
+            lambda g: target.route(traffic, generation=g),
+        )
+
+    deploy("1")
+    route({"1": 1.0})
+    deploy("2")
+    late = scene.cloud.now() + 100_000
+    stubborn(lambda: scene.another().arm(late, {"1": 1.0}, generation=scene.next()))
+    route({"1": 0.9, "2": 0.1})
+    route({"1": 1.0})
+    stubborn(lambda: scene.another().arm(None, {}, generation=scene.next()))
+    until(lambda seen: seen.variant("2") is None, lambda g: target.remove("2", generation=g))
+    until(lambda seen: seen.leftovers == (), lambda g: target.tidy(generation=g))
 
 
 def ended_well(scene: Stage) -> None:
