@@ -149,6 +149,10 @@ def _registration(context: Context, trained: RunRecord) -> Registration:
         "tidegate.duration_s": f"{trained.duration:.1f}",
         "tidegate.by": context.actor,
     }
+    if trained.compute is not None:
+        known = trained.cost_usd is not None
+        tags["tidegate.compute"] = trained.compute
+        tags["tidegate.cost"] = f"{trained.cost_usd:.4f} USD" if known else "unknown"
     return Registration(
         name=context.config.model.name,
         digest=trained.model_digest,

@@ -20,6 +20,7 @@ from tidegate.render.ledger import why
 from tidegate.render.markdown import code, link
 from tidegate.render.pages import template, tidied
 from tidegate.render.report import (
+    bill,
     bounds,
     ending,
     expected,
@@ -146,6 +147,7 @@ def _page(name: str) -> Any:
     }
     functions = {
         "asked": asked,
+        "bill": bill,
         "bounds": bounds,
         "compares": _compares,
         "shown": shown,

@@ -15,6 +15,7 @@ from tidegate.render.comment import asked
 from tidegate.render.decision import guard_line
 from tidegate.render.markdown import plain
 from tidegate.render.report import (
+    bill,
     bounds,
     ending,
     evidence,
@@ -111,7 +112,7 @@ def _page() -> Any:
         lasting=lasting, cause=cause, count=lambda n: f"{n:,}",
     )  # fmt: skip
     pages.globals.update(
-        asked=asked, bounds=bounds, happened=happened, reason=reason, rule=rule, plain=plain,
+        asked=asked, bill=bill, bounds=bounds, happened=happened, reason=reason, rule=rule, plain=plain,
         margin_text=margin_text,
     )  # fmt: skip
     return pages.get_template("report.html.j2")

@@ -22,6 +22,7 @@ from tidegate.core.model import (
     Outcome,
     Verdict,
 )
+from tidegate.render.spending import dollars
 from tidegate.render.status import headline
 from tidegate.render.verdict import number, percent, signed
 from tidegate.render.words import lasting, share
@@ -369,6 +370,12 @@ def expected(report: Report) -> str:
         return ""
     words = lasting(max(known) / story.pace)
     return f"about {words} to the next decision if it is as good and traffic stays the same"
+
+
+def bill(run: RunRecord) -> str:
+    """Return what a service billed for training; a price that is not known is never 0."""
+    billed = "" if run.billed_seconds is None else f"{lasting(run.billed_seconds)} billed, "
+    return f"{billed}{dollars(run.cost_usd)}"
 
 
 def _live(report: Report) -> bool:
