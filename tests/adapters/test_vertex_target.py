@@ -16,8 +16,10 @@ import pytest
 
 from tests.adapters.vertex_world import SCHEDULER, connected, quick, settled, small
 from tests.endpoint.serving import wait_for
+from tests.engine import Engine
 from tests.gcp.server import serve
 from tidegate.adapters.target import vertex_names as names
+from tidegate.core.events import Phase
 from tidegate.errors import ConfigError, NotJudgedError, OutsideError
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.gcp.cloud import Cloud
     from tidegate.adapters.target.vertex import VertexTarget
+    from tidegate.core.state import State
 
 pytestmark = pytest.mark.real
 
@@ -304,14 +307,24 @@ def test_a_process_that_died_after_deploying_began_is_followed_by_one_that_finds
     assert len(did(cloud, f"{ENDPOINTS}.deployModel")) == 2, "one beside, one for traffic"
 
 
-def test_a_third_of_all_calls_refused_makes_no_difference(
+def test_a_third_of_all_calls_refused_costs_less_than_three_times_the_calls(
     target: VertexTarget, cloud: Cloud
 ) -> None:
+    def story(first: str, second: str, generation: int) -> int:
+        before = len(cloud.calls)
+        for version in (first, second):
+            target.deploy(small(version), generation=generation)
+            cloud.wait_idle()
+        target.route({first: 0.95, second: 0.05}, generation=generation + 1)
+        cloud.wait_idle()
+        return len(cloud.calls) - before
+
+    smooth = story("1", "2", 1)
     cloud.throttle(0.3, seed=5)
-    up(target, "1", "2")
-    target.route({"1": 0.95, "2": 0.05}, generation=4)
-    assert target.read().traffic() == pytest.approx({"1": 0.95, "2": 0.05})
+    rough = story("3", "4", 3)
     cloud.throttle(0.0)
+    assert target.read().traffic() == pytest.approx({"3": 0.95, "4": 0.05})
+    assert rough < 3 * smooth
 
 
 def test_reads_that_lag_behind_end_the_same(target: VertexTarget, cloud: Cloud) -> None:
@@ -461,7 +474,7 @@ def test_a_candidate_is_asked_beside_the_endpoint_and_in_none_of_its_counts(
     target.deploy(small("2"), generation=3)
     settled(target)
     answers = target.ask("2", rows(*range(1200)))
-    np.testing.assert_array_equal(answers, np.arange(1200) / 100)
+    np.testing.assert_array_equal(answers, np.arange(1200))
     asked = [call.parameters for call in did(cloud, f"{ENDPOINTS}.predict")]
     assert len(asked) == 3
     assert all("flights-parity" in str(parameters) for parameters in asked)
@@ -528,6 +541,18 @@ def test_the_switch_fires_and_that_is_told_until_a_route_answers_it(
     target.arm(cloud.clock.time() + 700, {"1": 1.0}, generation=5)
     assert target.read().tripped is None
     assert split(cloud) == {key("1"): 90, key("2"): 10}
+
+
+def test_a_switch_that_is_turned_away_tries_again(target: VertexTarget, cloud: Cloud) -> None:
+    up(target, "1", "2")
+    target.route({"1": 0.9, "2": 0.1}, generation=3)
+    target.arm(cloud.clock.time() + 600, {"1": 1.0}, generation=3)
+    cloud.fail_next(f"{ENDPOINTS}.patch", 2)
+    for _ in range(3):
+        cloud.advance(700)
+        wait_for(lambda: cloud.state.schedules[JOB].get("_running") is not True)
+    wait_for(lambda: split(cloud) == {key("1"): 100})
+    wait_for(lambda: target.read().tripped is not None)
 
 
 def test_the_switch_is_in_terms_of_deployed_models_and_acts_as_its_own_account(
@@ -605,6 +630,103 @@ def test_without_an_endpoint_there_is_nothing_to_disarm_remove_or_tidy(
     with pytest.raises(OutsideError, match="no endpoint"):
         target.route({"1": 1.0}, generation=1)
     assert not [call for call in cloud.calls if call.method.split(".")[-1] not in ("get", "list")]
+
+
+# --- under the engine ---------------------------------------------------------------------------
+
+
+class Release:
+    """The release engine over this target, with a minute for every pass."""
+
+    def __init__(self, target: VertexTarget, cloud: Cloud, root: Path) -> None:
+        self.cloud, self.target = cloud, target
+        self.engine = Engine.make(root)
+        self.engine.target = target  # type: ignore[assignment]
+        self.engine.now = cloud.clock.time()
+
+    def passes(self, until: Callable[[State], bool], *, minutes: int = 120) -> State:
+        for _ in range(minutes):
+            self.cloud.advance(60)
+            self.engine.now = self.cloud.clock.time()
+            self.engine.tick()
+            self.cloud.wait_idle()
+            if until(self.engine.state):
+                return self.engine.state
+        pytest.fail(f"it does not get there: {self.engine.state.rollout}")
+
+    def at_rest(self) -> None:
+        """Pass until nothing is left to do."""
+        for _ in range(20):
+            self.cloud.advance(60)
+            self.engine.now = self.cloud.clock.time()
+            done = self.engine.tick()
+            self.cloud.wait_idle()
+            if done.wait.settled:
+                return
+        pytest.fail(f"it does not come to rest: {done.wait}")
+
+    def live(self) -> None:
+        """Have version 1 serve, and version 2 on its way."""
+        self.engine.serving(1)
+        self.at_rest()
+        self.engine.request(self.engine.version(2))
+
+    def phase(self, phase: Phase) -> Callable[[State], bool]:
+        return lambda state: state.rollout is not None and state.rollout.phase is phase
+
+
+@pytest.fixture
+def release(target: VertexTarget, cloud: Cloud, tmp_path: Path) -> Release:
+    return Release(target, cloud, tmp_path)
+
+
+def test_a_good_candidate_is_promoted_and_the_old_one_gone(release: Release) -> None:
+    release.live()
+    release.passes(release.phase(Phase.CANARY))
+    release.passes(lambda state: state.champion is not None and state.champion.version == "2")
+    release.passes(lambda state: state.rollout is None)
+    release.at_rest()
+    end = release.target.read()
+    assert end.traffic() == {"2": 1.0}
+    assert [v.version for v in end.variants] == ["2"]
+    assert end.leftovers == ()
+    assert len(release.cloud.containers) == 1
+    assert release.cloud.state.schedules == {}
+
+
+def test_a_bad_candidate_is_reverted_and_gone(release: Release) -> None:
+    release.engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.4, 0.0)}
+    release.live()
+    end = release.passes(lambda state: state.rollout is None and bool(state.past))
+    assert end.past[-1].phase is Phase.REVERTED
+    release.at_rest()
+    after = release.target.read()
+    assert after.traffic() == {"1": 1.0}
+    assert [v.version for v in after.variants] == ["1"]
+    assert after.leftovers == ()
+
+
+def test_a_candidate_that_does_not_come_up_is_refused_and_forgotten(release: Release) -> None:
+    release.live()
+    release.cloud.fail_operation("deployModel", "no quota")
+    release.passes(lambda state: state.rollout is None)
+    release.at_rest()
+    assert [v.version for v in release.target.read().variants] == ["1"]
+    assert release.target.read().leftovers == ()
+
+
+def test_a_gap_in_the_passes_shuts_the_gate_and_the_next_one_opens_it(release: Release) -> None:
+    release.live()
+    release.passes(lambda _: release.target.read().traffic().get("2") == 0.05)
+    release.passes(lambda _: True)
+    release.cloud.advance(25 * 60)
+    wait_for(lambda: release.target.read().tripped is not None)
+    assert release.target.read().traffic() == {"1": 1.0}
+    state = release.passes(lambda _: True)
+    assert release.target.read().tripped is None
+    assert release.target.read().traffic() == pytest.approx({"1": 0.95, "2": 0.05})
+    assert state.rollout is not None
+    assert state.rollout.phase is Phase.CANARY
 
 
 # --- leftovers --------------------------------------------------------------------------------

@@ -260,7 +260,8 @@ class Calls:
             for row in itertools.islice(pages, _LISTED):
                 done, metadata = row.get("done"), row.get("metadata") or {}
                 word = str(metadata.get("@type", "")).rpartition(".")[2]
-                lost = row["name"].rpartition("/")[2] not in self._named
+                place, _, identity = row["name"].rpartition("/operations/")
+                lost = place.endswith(f"/endpoints/{endpoint}") and identity not in self._named
                 if not done and lost and word == f"{kind.title()}ModelOperationMetadata":
                     return dict(row)
         except GoogleError as error:
