@@ -84,10 +84,10 @@ def _answers(context: Context) -> Answers | None:
     if (aws := release.sagemaker) is not None and aws.capture > 0:
         from tidegate.adapters.answers.datacapture import DataCapture
         from tidegate.adapters.stores import open_store
-        from tidegate.adapters.target.sagemaker_names import captures
+        from tidegate.adapters.target.sagemaker_configs import captured
 
         settings = resolved(context, aws, "release.sagemaker")
-        store = open_store(captures(settings.bucket), aws=context.sessions.aws(settings.region))
+        store = open_store(captured(settings.bucket), aws=context.sessions.aws(settings.region))
         return DataCapture(store, release.endpoint, id_column=id_column)
     if (google := release.vertex) is not None and google.log_table is not None:
         from tidegate.adapters.answers.requestlog import RequestLog
