@@ -118,9 +118,8 @@ _OPERATE = [
         _AI + "endpoints.deployModel": "aiplatform.endpoints.deploy",
         _AI + "endpoints.undeployModel": "aiplatform.endpoints.undeploy",
         _AI + "endpoints.predict": "aiplatform.endpoints.predict",
-        # An operation is read, and cancelled, by who may do the like with what it is about.
+        # An operation is read by who may read what it is about.
         _AI + "endpoints.operations.get": "aiplatform.endpoints.get",
-        _AI + "endpoints.operations.cancel": "aiplatform.endpoints.deploy",
         _AI + "models.upload": "aiplatform.models.upload",
         _AI + "models.get": "aiplatform.models.get",
         _AI + "models.list": "aiplatform.models.list",
@@ -128,7 +127,7 @@ _OPERATE = [
         _AI + "models.delete": "aiplatform.models.delete",
         _AI + "models.operations.get": "aiplatform.models.get",
         _AI + "operations.get": "aiplatform.models.get",
-        _AI + "operations.list": "aiplatform.operations.list",
+        _AI + "endpoints.operations.list": "aiplatform.operations.list",
     }),
     *_rows(Job.OPERATE, Part.TARGET, _GOOGLE + "monitoring", {
         "monitoring.projects.timeSeries.list": "monitoring.timeSeries.list",

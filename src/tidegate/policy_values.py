@@ -52,7 +52,6 @@ _LIKE = {
     "registry_bucket": "bucket", "registry_prefix": "prefix",
     "train_bucket": "bucket", "train_prefix": "prefix",
 }  # fmt: skip
-_MADE = frozenset({"stem", "job", "endpoint_id"})  # of other values
 _JOB = 24  # characters of the model's name in a training job's
 _VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/@+=-]*[A-Za-z0-9])?")
 _SHAPES = {
@@ -83,13 +82,12 @@ class Values(dict[str, str]):
     parts: frozenset[Part] = frozenset(Part)
 
     def __missing__(self, key: str) -> str:
-        match key:
-            case "stem":
-                return _stem(self["endpoint"])
-            case "endpoint_id":
-                return _endpoint_id(self["endpoint"])
-            case "job":
-                return self["model"][:_JOB].rstrip("-")
+        if key == "stem":
+            return _stem(self["endpoint"])
+        if key == "endpoint_id":
+            return _endpoint_id(self["endpoint"])
+        if key == "job":
+            return self["model"][:_JOB].rstrip("-")
         if key in _LIKE and _LIKE[key] in self:
             return self[_LIKE[key]]
         return _DEFAULTS.get(key) or _DEFAULTS.get(_LIKE.get(key, "")) or key.upper()

@@ -51,7 +51,7 @@ def written(given: dict[str, str], **more: str) -> str:
     training = {**given, **{k.replace("_", "-"): v for k, v in more.items() if "train" in k}}
     text = starter.workflow("main", training=training, operating=given)
     # deliver gets them twice, which a person would not write
-    lines = []
+    lines: list[str] = []
     for line in text.splitlines():
         if line.startswith("    with: {") and lines[-1].find("/deliver.yml@") > 0:
             pairs = dict.fromkeys(line.removeprefix("    with: {").removesuffix("}").split(", "))
