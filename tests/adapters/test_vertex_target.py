@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
 import json
 import threading
-from base64 import b64decode
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.adapters.vertex_world import SCHEDULER, connected, quick, settled, small
-from tests.endpoint.serving import wait_for
-from tests.engine import Engine
+from tests.adapters.vertex_world import (
+    ENDPOINTS,
+    MODELS,
+    connected,
+    did,
+    key,
+    quick,
+    rows,
+    settled,
+    small,
+    split,
+    up,
+)
 from tests.gcp.server import serve
 from tidegate.adapters.target import vertex_names as names
-from tidegate.core.events import Phase
 from tidegate.errors import ConfigError, NotJudgedError, OutsideError
 
 if TYPE_CHECKING:
@@ -28,13 +34,9 @@ if TYPE_CHECKING:
 
     from tests.gcp.cloud import Cloud
     from tidegate.adapters.target.vertex import VertexTarget
-    from tidegate.core.state import State
 
 pytestmark = pytest.mark.real
 
-Connect = "Callable[..., VertexTarget]"
-ENDPOINTS = "aiplatform.projects.locations.endpoints"
-MODELS = "aiplatform.projects.locations.models"
 JOB = "projects/acme-ml/locations/europe-west1/jobs/flights-dead-man"
 
 
@@ -55,31 +57,6 @@ def connect(
 @pytest.fixture
 def target(connect: Callable[..., VertexTarget]) -> VertexTarget:
     return connect()
-
-
-def did(cloud: Cloud, method: str) -> list[Any]:
-    """Return what was asked of a method, those refused left out."""
-    return [call for call in cloud.calls if call.method == method and call.status < 300]
-
-
-def split(cloud: Cloud) -> dict[str, int]:
-    return dict(cloud.endpoint("flights").get("trafficSplit", {}))
-
-
-def key(version: str) -> str:
-    return names.deployed_id(version, small(version).digest)
-
-
-def up(target: VertexTarget, *versions: str, generation: int = 1) -> None:
-    """Have versions up, the first one with all traffic."""
-    for version in versions:
-        target.deploy(small(version), generation=generation)
-        settled(target)
-    target.route({versions[0]: 1.0}, generation=generation + 1)
-
-
-def rows(*values: float) -> pa.Table:
-    return pa.table({"x": list(values)})
 
 
 # --- deploying --------------------------------------------------------------------------------
@@ -175,167 +152,6 @@ def test_an_operation_that_never_ends_is_busy_and_then_needs_a_person(
     assert stuck.traffic() == {"1": 1.0}
     cloud.thaw()
     settled(target)
-
-
-@pytest.mark.parametrize("lost", [None, 503], ids=["reset", "503"])
-@pytest.mark.parametrize(
-    "method",
-    [
-        f"{ENDPOINTS}.create",
-        f"{ENDPOINTS}.patch",
-        f"{ENDPOINTS}.deployModel",
-        f"{ENDPOINTS}.undeployModel",
-        f"{ENDPOINTS}.delete",
-        f"{MODELS}.upload",
-        f"{MODELS}.patch",
-        f"{MODELS}.delete",
-        "storage.objects.insert",
-        "storage.objects.delete",
-        "cloudscheduler.projects.locations.jobs.create",
-        "cloudscheduler.projects.locations.jobs.patch",
-        "cloudscheduler.projects.locations.jobs.delete",
-    ],
-)
-def test_an_answer_that_is_lost_costs_a_repeat_at_most(
-    target: VertexTarget, cloud: Cloud, method: str, lost: int | None
-) -> None:
-    cloud.fail_next(method, status=lost, apply=True)
-    repeats = 0
-    for act in STORY:
-        for _ in range(3):
-            try:
-                act(target, cloud)
-                break
-            except OutsideError:
-                repeats += 1
-                settled(target)
-        else:
-            pytest.fail("it does not come to an end")
-    assert repeats <= 1
-    _told_to_its_end(target, cloud)
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize("number", range(32))
-def test_a_kill_after_any_change_is_repaired_by_the_next_pass(
-    connect: Callable[..., VertexTarget], cloud: Cloud, number: int
-) -> None:
-    changes = itertools.count()
-
-    def mortal() -> VertexTarget:
-        target = connect()
-        google: Any = target._google
-        for name in ("post", "patch", "delete", "upload"):
-            setattr(google, name, functools.partial(call, getattr(google, name)))
-        return target
-
-    def call(inner: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        answer = inner(*arguments, **named)
-        if next(changes) == number:
-            raise Killed
-        return answer
-
-    target = mortal()
-    for act in STORY:
-        for _ in range(5):
-            try:
-                act(target, cloud)
-                break
-            except Killed:
-                target = connect()
-            except OutsideError:
-                settled(target)
-        else:
-            pytest.fail("it does not come to an end")
-    assert next(changes) > number, "there are fewer changes than this"
-    _told_to_its_end(target, cloud)
-
-
-STORY: list[Callable[[VertexTarget, Cloud], object]] = [
-    lambda target, cloud: target.deploy(small("1"), generation=1),
-    lambda target, cloud: _ready(target, "1"),
-    lambda target, cloud: target.route({"1": 1.0}, generation=2),
-    lambda target, cloud: target.deploy(small("2"), generation=3),
-    lambda target, cloud: _ready(target, "2"),
-    lambda target, cloud: target.arm(cloud.clock.time() + 600, {"1": 1.0}, generation=4),
-    lambda target, cloud: target.route({"1": 0.9, "2": 0.1}, generation=4),
-    lambda target, cloud: target.arm(cloud.clock.time() + 900, {"1": 1.0}, generation=4),
-    lambda target, cloud: target.route({"1": 1.0}, generation=5),
-    lambda target, cloud: target.arm(None, {}, generation=5),
-    lambda target, cloud: target.remove("2", generation=6),
-    lambda target, cloud: settled(target),
-    lambda target, cloud: target.tidy(generation=7),
-]
-
-
-def _ready(target: VertexTarget, version: str) -> None:
-    """As the engine does: deploy what is not there, and wait for what is."""
-    generation = target.read().generation
-    while (found := settled(target).variant(version)) is None or not found.ready:
-        assert found is None or found.failed is None
-        target.deploy(small(version), generation=generation)
-
-
-def _told_to_its_end(target: VertexTarget, cloud: Cloud) -> None:
-    end = settled(target)
-    assert end.traffic() == {"1": 1.0}
-    assert [v.version for v in end.variants] == ["1"]
-    assert end.leftovers == ()
-    assert (end.generation, cloud.state.schedules) == (7, {})
-    assert len(cloud.state.models.rows) == 1
-    assert len(cloud.containers) == 1
-
-
-def test_a_process_that_died_after_deploying_began_is_followed_by_one_that_finds_it(
-    target: VertexTarget, connect: Callable[..., VertexTarget], cloud: Cloud
-) -> None:
-    """Killed between deployModel and the label that would have named its operation."""
-    cloud.freeze("deployModel")
-    cloud.fail_next(f"{MODELS}.patch", 9, status=403)
-    with pytest.raises(OutsideError):
-        target.deploy(small("1"), generation=1)
-    cloud.faults._planned.clear()
-    later = connect()
-    later.deploy(small("1"), generation=1)
-    assert later.read().variant("1") is not None
-    cloud.thaw()
-    assert [v.ready for v in settled(later).variants] == [True]
-    assert len(did(cloud, f"{ENDPOINTS}.deployModel")) == 2, "one beside, one for traffic"
-
-
-def test_a_third_of_all_calls_refused_costs_less_than_three_times_the_calls(
-    target: VertexTarget, cloud: Cloud
-) -> None:
-    def story(first: str, second: str, generation: int) -> int:
-        before = len(cloud.calls)
-        for version in (first, second):
-            target.deploy(small(version), generation=generation)
-            cloud.wait_idle()
-        target.route({first: 0.95, second: 0.05}, generation=generation + 1)
-        cloud.wait_idle()
-        return len(cloud.calls) - before
-
-    smooth = story("1", "2", 1)
-    cloud.throttle(0.3, seed=5)
-    rough = story("3", "4", 3)
-    cloud.throttle(0.0)
-    assert target.read().traffic() == pytest.approx({"3": 0.95, "4": 0.05})
-    assert rough < 3 * smooth
-
-
-def test_reads_that_lag_behind_end_the_same(target: VertexTarget, cloud: Cloud) -> None:
-    up(target, "1", "2")
-    cloud.lag_reads(2)
-    target.route({"1": 0.8, "2": 0.2}, generation=3)
-    target.route({"1": 0.9, "2": 0.1}, generation=4)
-    assert split(cloud) == {key("1"): 90, key("2"): 10}
-    cloud.lag_reads(0)
-    with pytest.raises(OutsideError):
-        target.route({"1": 1.0}, generation=3)
 
 
 def test_other_bytes_are_refused_and_so_is_a_server_of_ones_own(target: VertexTarget) -> None:
@@ -514,111 +330,6 @@ def test_a_model_that_fails_on_its_rows_is_not_judged(target: VertexTarget) -> N
         target.ask("2", pa.table({"y": [1.0]}))
 
 
-# --- the dead-man's switch ---------------------------------------------------------------------
-
-
-def test_the_switch_fires_and_that_is_told_until_a_route_answers_it(
-    target: VertexTarget, cloud: Cloud
-) -> None:
-    up(target, "1", "2")
-    target.route({"1": 0.9, "2": 0.1}, generation=3)
-    until = cloud.clock.time() + 600
-    target.arm(until, {"1": 1.0}, generation=3)
-    assert target.read().tripped is None
-    cloud.advance(500)
-    assert split(cloud) == {key("1"): 90, key("2"): 10}
-    cloud.advance(161)
-    wait_for(lambda: split(cloud) == {key("1"): 100})
-    wait_for(lambda: target.read().tripped is not None)
-    tripped = target.read().tripped
-    assert tripped is not None
-    assert until <= tripped <= until + 90
-
-    target.arm(cloud.clock.time() + 600, {"1": 1.0}, generation=4)
-    assert target.read().tripped == tripped, "arming anew is no answer"
-    target.route({"1": 0.9, "2": 0.1}, generation=4)
-    assert target.read().tripped is None
-    target.arm(cloud.clock.time() + 700, {"1": 1.0}, generation=5)
-    assert target.read().tripped is None
-    assert split(cloud) == {key("1"): 90, key("2"): 10}
-
-
-def test_a_switch_that_is_turned_away_tries_again(target: VertexTarget, cloud: Cloud) -> None:
-    up(target, "1", "2")
-    target.route({"1": 0.9, "2": 0.1}, generation=3)
-    target.arm(cloud.clock.time() + 600, {"1": 1.0}, generation=3)
-    cloud.fail_next(f"{ENDPOINTS}.patch", 2)
-    for _ in range(3):
-        cloud.advance(700)
-        wait_for(lambda: cloud.state.schedules[JOB].get("_running") is not True)
-    wait_for(lambda: split(cloud) == {key("1"): 100})
-    wait_for(lambda: target.read().tripped is not None)
-
-
-def test_the_switch_is_in_terms_of_deployed_models_and_acts_as_its_own_account(
-    target: VertexTarget, cloud: Cloud
-) -> None:
-    up(target, "1", "2")
-    target.arm(cloud.clock.time() + 600, {"1": 1.0}, generation=3)
-    job = cloud.state.schedules[JOB]
-    http = job["httpTarget"]
-    assert json.loads(b64decode(http["body"])) == {"trafficSplit": {key("1"): 100}}
-    assert http["httpMethod"] == "PATCH"
-    assert http["uri"].endswith("/endpoints/flights?updateMask=trafficSplit")
-    assert http["oauthToken"]["serviceAccountEmail"] == SCHEDULER
-    assert job["retryConfig"]["retryCount"] > 0
-
-
-def test_the_switch_is_written_once_a_minute_and_by_no_older_generation(
-    target: VertexTarget, cloud: Cloud
-) -> None:
-    up(target, "1", "2")
-    begin = (cloud.clock.time() // 60 + 10) * 60 + 1
-    for second in range(0, 50, 10):
-        target.arm(begin + second, {"1": 1.0}, generation=5)
-    writes = ("jobs.create", "jobs.patch")
-    assert len([c for c in cloud.calls if c.method.endswith(writes)]) == 1
-    before = dict(cloud.state.schedules[JOB])
-    target.arm(begin + 600, {"2": 1.0}, generation=4)
-    target.arm(None, {}, generation=4)
-    assert cloud.state.schedules[JOB]["schedule"] == before["schedule"]
-    target.arm(begin + 600, {"1": 1.0}, generation=5)
-    assert cloud.state.schedules[JOB]["schedule"] != before["schedule"]
-    target.arm(None, {}, generation=5)
-    target.arm(None, {}, generation=5)
-    assert cloud.state.schedules == {}
-
-
-def test_a_switch_for_the_very_next_seconds_is_not_put_off_for_a_year(
-    target: VertexTarget, cloud: Cloud
-) -> None:
-    up(target, "1", "2")
-    cloud.advance(59.9 - cloud.clock.time() % 60)
-    now = cloud.clock.time()
-    target.arm(now + 0.05, {"1": 1.0}, generation=3)
-    assert 0 < cloud.state.schedules[JOB]["_next"] - now < 180
-
-
-def test_a_paused_switch_is_made_anew(target: VertexTarget, cloud: Cloud) -> None:
-    up(target, "1", "2")
-    target.arm(cloud.clock.time() + 600, {"1": 1.0}, generation=3)
-    cloud.state.schedules[JOB]["state"] = "PAUSED"
-    target.arm(cloud.clock.time() + 600, {"1": 1.0}, generation=3)
-    assert cloud.state.schedules[JOB]["state"] == "ENABLED"
-
-
-def test_what_the_switch_would_send_traffic_to_stays(target: VertexTarget, cloud: Cloud) -> None:
-    up(target, "1", "2")
-    target.arm(cloud.clock.time() + 600, {"2": 1.0}, generation=3)
-    with pytest.raises(OutsideError, match="dead-man"):
-        target.remove("2", generation=4)
-    with pytest.raises(OutsideError, match="is not on the endpoint"):
-        target.arm(cloud.clock.time() + 600, {"9": 1.0}, generation=4)
-    target.arm(None, {}, generation=4)
-    target.remove("2", generation=5)
-    settled(target)
-
-
 def test_without_an_endpoint_there_is_nothing_to_disarm_remove_or_tidy(
     target: VertexTarget, cloud: Cloud
 ) -> None:
@@ -630,103 +341,6 @@ def test_without_an_endpoint_there_is_nothing_to_disarm_remove_or_tidy(
     with pytest.raises(OutsideError, match="no endpoint"):
         target.route({"1": 1.0}, generation=1)
     assert not [call for call in cloud.calls if call.method.split(".")[-1] not in ("get", "list")]
-
-
-# --- under the engine ---------------------------------------------------------------------------
-
-
-class Release:
-    """The release engine over this target, with a minute for every pass."""
-
-    def __init__(self, target: VertexTarget, cloud: Cloud, root: Path) -> None:
-        self.cloud, self.target = cloud, target
-        self.engine = Engine.make(root)
-        self.engine.target = target  # type: ignore[assignment]
-        self.engine.now = cloud.clock.time()
-
-    def passes(self, until: Callable[[State], bool], *, minutes: int = 120) -> State:
-        for _ in range(minutes):
-            self.cloud.advance(60)
-            self.engine.now = self.cloud.clock.time()
-            self.engine.tick()
-            self.cloud.wait_idle()
-            if until(self.engine.state):
-                return self.engine.state
-        pytest.fail(f"it does not get there: {self.engine.state.rollout}")
-
-    def at_rest(self) -> None:
-        """Pass until nothing is left to do."""
-        for _ in range(20):
-            self.cloud.advance(60)
-            self.engine.now = self.cloud.clock.time()
-            done = self.engine.tick()
-            self.cloud.wait_idle()
-            if done.wait.settled:
-                return
-        pytest.fail(f"it does not come to rest: {done.wait}")
-
-    def live(self) -> None:
-        """Have version 1 serve, and version 2 on its way."""
-        self.engine.serving(1)
-        self.at_rest()
-        self.engine.request(self.engine.version(2))
-
-    def phase(self, phase: Phase) -> Callable[[State], bool]:
-        return lambda state: state.rollout is not None and state.rollout.phase is phase
-
-
-@pytest.fixture
-def release(target: VertexTarget, cloud: Cloud, tmp_path: Path) -> Release:
-    return Release(target, cloud, tmp_path)
-
-
-def test_a_good_candidate_is_promoted_and_the_old_one_gone(release: Release) -> None:
-    release.live()
-    release.passes(release.phase(Phase.CANARY))
-    release.passes(lambda state: state.champion is not None and state.champion.version == "2")
-    release.passes(lambda state: state.rollout is None)
-    release.at_rest()
-    end = release.target.read()
-    assert end.traffic() == {"2": 1.0}
-    assert [v.version for v in end.variants] == ["2"]
-    assert end.leftovers == ()
-    assert len(release.cloud.containers) == 1
-    assert release.cloud.state.schedules == {}
-
-
-def test_a_bad_candidate_is_reverted_and_gone(release: Release) -> None:
-    release.engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.4, 0.0)}
-    release.live()
-    end = release.passes(lambda state: state.rollout is None and bool(state.past))
-    assert end.past[-1].phase is Phase.REVERTED
-    release.at_rest()
-    after = release.target.read()
-    assert after.traffic() == {"1": 1.0}
-    assert [v.version for v in after.variants] == ["1"]
-    assert after.leftovers == ()
-
-
-def test_a_candidate_that_does_not_come_up_is_refused_and_forgotten(release: Release) -> None:
-    release.live()
-    release.cloud.fail_operation("deployModel", "no quota")
-    release.passes(lambda state: state.rollout is None)
-    release.at_rest()
-    assert [v.version for v in release.target.read().variants] == ["1"]
-    assert release.target.read().leftovers == ()
-
-
-def test_a_gap_in_the_passes_shuts_the_gate_and_the_next_one_opens_it(release: Release) -> None:
-    release.live()
-    release.passes(lambda _: release.target.read().traffic().get("2") == 0.05)
-    release.passes(lambda _: True)
-    release.cloud.advance(25 * 60)
-    wait_for(lambda: release.target.read().tripped is not None)
-    assert release.target.read().traffic() == {"1": 1.0}
-    state = release.passes(lambda _: True)
-    assert release.target.read().tripped is None
-    assert release.target.read().traffic() == pytest.approx({"1": 0.95, "2": 0.05})
-    assert state.rollout is not None
-    assert state.rollout.phase is Phase.CANARY
 
 
 # --- leftovers --------------------------------------------------------------------------------

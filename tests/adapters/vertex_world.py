@@ -6,10 +6,13 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from tests.endpoint.serving import workshop
 from tests.gcp.cloud import PROJECT, REGION
 from tidegate.adapters.cloud.google import connect
 from tidegate.adapters.target import vertex_bodies
+from tidegate.adapters.target import vertex_names as names
 from tidegate.adapters.target.vertex import VertexTarget
 from tidegate.core.clouds import Vertex
 from tidegate.core.model import Task
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from tests.gcp.cloud import Cloud
     from tidegate.core.endpoint import Endpoint
 
+ENDPOINTS = "aiplatform.projects.locations.endpoints"
+MODELS = "aiplatform.projects.locations.models"
 SCHEDULER = f"dead-man@{PROJECT}.iam.gserviceaccount.com"
 
 # Answers x at once, without fetching anything; dies where its version says "dead".
@@ -112,3 +117,28 @@ def settled(target: VertexTarget, seconds: float = 30.0) -> Endpoint:
             return endpoint
         assert time.monotonic() < end, endpoint
         time.sleep(0.01)
+
+
+def did(cloud: Cloud, method: str) -> list[Any]:
+    """Return what was asked of a method, those refused left out."""
+    return [call for call in cloud.calls if call.method == method and call.status < 300]
+
+
+def split(cloud: Cloud) -> dict[str, int]:
+    return dict(cloud.endpoint("flights").get("trafficSplit", {}))
+
+
+def key(version: str) -> str:
+    return names.deployed_id(version, small(version).digest)
+
+
+def up(target: VertexTarget, *versions: str, generation: int = 1) -> None:
+    """Have versions up, the first one with all traffic."""
+    for version in versions:
+        target.deploy(small(version), generation=generation)
+        settled(target)
+    target.route({versions[0]: 1.0}, generation=generation + 1)
+
+
+def rows(*values: float) -> pa.Table:
+    return pa.table({"x": list(values)})
