@@ -221,7 +221,7 @@ class Reader:
             variants=tuple(variants),
             generation=generation_of(tags),
             url=self._url(),
-            busy=self._busy(row, tags, coming, trouble),
+            busy=self._busy(row, tags),
             broken=self._broken(row, closed=closed),
             patience=PATIENCE,
         )
@@ -254,21 +254,11 @@ class Reader:
         found = list(self.config(name).get("ProductionVariants", ()))
         if status in _BUSY or wanted is None:
             return found, None
-        if row["LastModifiedTime"].timestamp() > wanted.modified + 0.0005:
+        if _begun(row, wanted):
             return found, f"SageMaker took the update back: {reason or 'it gives no reason'}"
-        # Not begun: either not seen yet, or whoever asked died before asking.
-        return (found if self._unseen(wanted) else []), None
+        return [], None  # not begun: not seen yet, or whoever wanted it died before asking
 
-    def _unseen(self, wanted: Wanted) -> bool:
-        return self.clock() - wanted.asked < UNSEEN
-
-    def _busy(
-        self,
-        row: Mapping[str, Any],
-        tags: Mapping[str, str],
-        coming: list[Mapping[str, Any]],
-        trouble: str | None,
-    ) -> str | None:
+    def _busy(self, row: Mapping[str, Any], tags: Mapping[str, str]) -> str | None:
         status = str(row["EndpointStatus"])
         if status in _BUSY:
             return f"{_BUSY[status]} ({status})"
@@ -279,14 +269,11 @@ class Reader:
             for one in row.get("ProductionVariants", ())
         ):
             return "weights are moving (DesiredWeight is not CurrentWeight)"
-        if coming and trouble is None:
-            return "an update was asked for and is not seen yet"
         wanted = Wanted.of(tags.get(WANTED, ""))
-        begun = wanted is None or row["LastModifiedTime"].timestamp() > wanted.modified + 0.0005
-        other = wanted is not None and wanted.config != row["EndpointConfigName"]
-        if wanted is not None and other and not begun and self._unseen(wanted):
-            return "an update was asked for and is not seen yet"
-        return None
+        if wanted is None or wanted.config == row["EndpointConfigName"] or _begun(row, wanted):
+            return None
+        late = self.clock() - wanted.asked < UNSEEN
+        return "an update was asked for and is not seen yet" if late else None
 
     @staticmethod
     def _broken(row: Mapping[str, Any], *, closed: bool) -> str | None:
@@ -334,6 +321,11 @@ def missing(error: AwsError) -> bool:
         error.code == "ValidationException"
         and ("Could not find" in text or "does not exist" in text)
     )
+
+
+def _begun(row: Mapping[str, Any], wanted: Wanted) -> bool:
+    """Whether the endpoint changed since a configuration was asked for (by AWS's clock alone)."""
+    return bool(row["LastModifiedTime"].timestamp() > wanted.modified + 0.0005)
 
 
 def _serves(summary: Mapping[str, Any]) -> bool:
