@@ -128,7 +128,8 @@ def _passed(call: Called) -> str | None:
             return str(given["RoleArn"])
         case "scheduler.CreateSchedule" | "scheduler.UpdateSchedule":
             return str(given["Target"]["RoleArn"])
-    return None
+        case _:
+            return None
 
 
 # --- Google Cloud ---------------------------------------------------------------------------

@@ -80,10 +80,11 @@ def drop(hub: Hub, name: str) -> None:
     ]
 
 
-def look(hub: Hub, calls: Any = CALLS) -> dict[str, Result]:
+def look(hub: Hub, calls: Any = CALLS, *, trains: bool = False) -> dict[str, Result]:
     reader = GitHubReader(Api(hub.url, hub.token), hub.repository)
     rules = reader.branch_rules("tidegate-ledger/credit")
-    return {r.what: r for r in settings.look(reader.settings(), rules, calls, "main")}
+    found = settings.look(reader.settings(), rules, calls, "main", trains=trains)
+    return {r.what: r for r in found}
 
 
 def test_a_repository_that_is_set_up_is_in_order(hub: Hub) -> None:
@@ -246,3 +247,32 @@ def test_environments_of_another_name_are_followed(hub: Hub) -> None:
     assert found["environment live"].state is State.OK
     assert found["environment live-operate"].state is State.OK
     assert "environment production" not in found
+
+
+def test_the_environment_of_training_counts_where_a_cloud_trains(hub: Hub) -> None:
+    assert "environment training" not in look(hub)
+    result = look(hub, trains=True)["environment training"]
+    assert (result.state, "nobody is asked before" in result.found) == (State.WARNING, True)
+    environment(hub, "training", reviewers=True)
+    result = look(hub, trains=True)["environment training"]
+    assert (result.state, "reviewers approve each" in result.found) == (State.OK, True)
+
+
+@pytest.mark.parametrize(
+    ("branches", "protected", "shut"),
+    [
+        (["main"], False, "refs/pull/7/merge"),
+        (["refs/pull/*/merge"], False, "main"),
+        (None, True, "refs/pull/7/merge"),
+        (["main", "refs/pull/*/merge"], False, ""),
+    ],
+)
+def test_training_is_open_to_pull_requests_and_the_default_branch(
+    hub: Hub, branches: list[str] | None, *, protected: bool, shut: str
+) -> None:
+    environment(hub, "training", branches=branches, protected=protected)
+    result = look(hub, trains=True)["environment training"]
+    if shut:
+        assert (result.state, f"no job of {shut} in" in result.found) == (State.FAILED, True)
+    else:
+        assert result.state is State.OK

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidegate import detect
 from tidegate.commands.context import Context, add_config, add_json
+from tidegate.core.clouds import Where
 from tidegate.doctor import settings, workflow
 from tidegate.doctor.flow import Flow, flows
 from tidegate.doctor.machine import TOKENS, configuration, machine
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tidegate.detect import Guess
     from tidegate.terminal import Terminal
 
+_ELSEWHERE = ("endpoint", "cloud packages")
 SUMMARY = "find what would fail in the first hour, and say how to fix it"
 
 
@@ -78,8 +80,9 @@ def _world(context: Context) -> Iterator[Result]:
     except TidegateError as error:
         trouble = bad("workflow", str(error), error.remedy)
     for result in machine(context):
-        if result.what == "endpoint" and not result.ok and found:
-            # Where GitHub runs it, the endpoint is on another machine than this one.
+        if result.what in _ELSEWHERE and result.state is State.FAILED and found:
+            # Where GitHub runs it, the endpoint is on another machine than this one, and the
+            # jobs bring their own packages.
             yield warning(result.what, f"on this machine: {result.found}", result.remedy)
         else:
             yield result
@@ -112,7 +115,8 @@ def _github(context: Context, found: list[Flow]) -> Iterator[Result]:
     if seen is None:
         yield from settings.not_looked(why_not, calls)
     else:
-        yield from settings.look(seen, rules, calls, branch.value)
+        trains = context.config.train.compute is not Where.RUNNER
+        yield from settings.look(seen, rules, calls, branch.value, trains=trains)
 
 
 def _told(guess: Guess, repository: Mapping[str, object]) -> Guess:

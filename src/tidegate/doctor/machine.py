@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from tidegate.commands.context import BRANCH, Context
+from tidegate.doctor import clouds
 from tidegate.doctor.result import Result, bad, good, guarded, unseen
 from tidegate.git import git, text
 from tidegate.load import load_fully
@@ -43,6 +44,7 @@ def machine(context: Context) -> Iterator[Result]:
         ("disk", _disk),
     ):
         yield guarded(what, lambda look=look: look(context))  # type: ignore[misc]
+    yield from clouds.looks(context, _installed)
 
 
 def _data(context: Context) -> Result:
@@ -70,6 +72,8 @@ def _push(context: Context) -> Result:
 
 def _registry(context: Context) -> Result:
     registry = context.config.registry
+    if registry.store is not None and "://" in registry.store:
+        return clouds.registry(registry.store)
     if registry.store is not None and not any(map(os.environ.get, TOKENS)):
         return unseen(
             "registry",
@@ -82,6 +86,8 @@ def _registry(context: Context) -> Result:
 
 
 def _endpoint(context: Context) -> Result:
+    if context.config.release.target != "local":
+        return clouds.endpoint(context)
     if missing := [module for module in _SERVES if not _installed(module)]:
         return bad(
             "endpoint", f"not installed: {', '.join(missing)}", 'pip install "tidegate[local]"'
@@ -101,7 +107,10 @@ def _endpoint(context: Context) -> Result:
 
 
 def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that is not there
+        return False
 
 
 def _disk(context: Context) -> Result:

@@ -51,12 +51,16 @@ def look(
     ledger_rules: tuple[Seen, ...] | None,
     calls: Sequence[Call],
     default_branch: str,
+    *,
+    trains: bool = False,
 ) -> Iterator[Result]:
-    """Look at everything that GitHub shows."""
+    """Look at everything that GitHub shows; ``trains``: in a cloud."""
     yield _repository(settings.repository, default_branch)
     yield _actions(settings.actions, settings.selected_actions)
     yield _ledger(ledger_rules)
     yield from _environments(settings.environments, calls, default_branch)
+    if trains and settings.environments is not None:
+        yield from _training(settings.environments, calls, default_branch)
     yield _reverts(settings.workflow)
     yield _secret_values(calls)
 
@@ -198,6 +202,46 @@ def _operate(environment: Environment, default_branch: str) -> Result:
     else:
         which = ", ".join(environment.branches) or "no branch"
     return bad(what, f"open to {which}: whoever may push there may move traffic", fix)
+
+
+def _training(
+    environments: tuple[Environment, ...], calls: Sequence[Call], default_branch: str
+) -> Iterator[Result]:
+    """The environments from which training in a cloud is let in."""
+    known = {environment.name.lower(): environment for environment in environments}
+    using = [call for call in calls if call.file in ("check.yml", "deliver.yml")]
+    for name in sorted({call.inputs.get("train-environment") or "training" for call in using}):
+        found = known.get(name.lower())
+        what = f"environment {name}"
+        if found is None:
+            yield warning(
+                what,
+                "is not there: GitHub makes it at the first run, and nobody is asked before a training",
+                "Make it in Settings > Environments; reviewers there approve each training in the cloud.",
+            )
+            continue
+        wanted = {"check.yml": "refs/pull/7/merge", "deliver.yml": default_branch}
+        refs = {wanted[call.file] for call in using if _trains_in(call, name)}
+        if shut := sorted(ref for ref in refs if not _admits(found, ref, default_branch)):
+            yield bad(
+                what,
+                f"lets no job of {', '.join(shut)} in: nothing trains there",
+                f"Settings > Environments > {name}: let {default_branch} and refs/pull/*/merge in.",
+            )
+        else:
+            who = "reviewers approve each training" if found.reviewers else "nobody is asked"
+            yield good(what, f"pull requests train in the cloud; {who}")
+
+
+def _trains_in(call: Call, name: str) -> bool:
+    return (call.inputs.get("train-environment") or "training").lower() == name.lower()
+
+
+def _admits(environment: Environment, ref: str, default_branch: str) -> bool:
+    """Whether an environment's branch policy lets a ref in; protected ones are taken to have the default."""
+    if environment.branches is not None:
+        return any(fnmatchcase(ref, pattern) for pattern in environment.branches)
+    return not environment.protected_branches or ref == default_branch
 
 
 def _reverts(workflow: Seen | None) -> Result:
