@@ -39,6 +39,7 @@ class Engine:
     metrics: FakeMetrics
     registry: FakeRegistry
     now: float = 1_000_000.0
+    fading: bool = False
 
     @classmethod
     def make(cls, root: Path) -> Engine:
@@ -59,6 +60,7 @@ class Engine:
             home=Home(self.root / "home"),
             task=Task.BINARY,
             clock=lambda: self.now,
+            fading=lambda: self.fading,
         )
 
     @property

@@ -68,6 +68,7 @@ class World:
     actor: str = "tidegate"
     clock: Callable[[], float] = time.time
     tell: Callable[[str], None] = field(default=lambda _: None)
+    fading: Callable[[], bool] = field(default=lambda: False)  # credentials that end soon
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +91,10 @@ def run_pass(world: World) -> Pass:
         book = world.ledger.read()
         canary = _policy(book)
         series = _series(world, book, canary)
-        seen = Observation(endpoint=world.target.read(), now=world.clock(), series=series)
+        endpoint = world.target.read()
+        seen = Observation(
+            endpoint=endpoint, now=world.clock(), series=series, fading=world.fading()
+        )
         action = step(book.state, canary, seen)
         if isinstance(action, Wait):
             _arm(world, book, canary)

@@ -79,6 +79,7 @@ def test_what_is_left_of_a_session_is_used_when_renewing_fails_and_then_it_is_ov
     source.failing = True
     while clock.now < 200:
         assert session.value() == "key 1"
+        assert session.fading == (source.count > 1), "from the first renewal that failed"
         clock.now += 0.5
     assert source.count < 15, "a source that fails is not asked at every call"
     with pytest.raises(SessionOver, match=r"the session is over.*dry") as caught:
@@ -87,6 +88,7 @@ def test_what_is_left_of_a_session_is_used_when_renewing_fails_and_then_it_is_ov
     assert "Wait for rain." in caught.value.remedy
     source.failing = False
     assert session.value().startswith("key ")
+    assert not session.fading
 
 
 def test_a_session_that_never_began_says_why() -> None:

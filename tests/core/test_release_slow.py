@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine import Engine
+from tests.engine import POLICY, Engine
 from tests.fakes import FakeTarget, SlowTarget
 from tidegate.core.events import Alerted, Held, Ordered, Phase, Resumed
 
@@ -169,3 +169,23 @@ def test_a_broken_endpoint_whose_variants_failed_is_told_once(tmp_path: Path) ->
     done = engine.run(5)
     assert alerts(engine) == ["endpoint_broken"]
     assert done.wait.cause == "alerted"
+
+
+def test_with_credentials_that_end_soon_only_a_way_back_is_begun(tmp_path: Path) -> None:
+    engine = Engine.make(tmp_path)
+    first = engine.serving()
+    engine.request(engine.version(2), {**POLICY, "steps": ["5%", "50%"]})
+    while engine.state.rollout is None or not engine.state.rollout.routes:
+        engine.tick(1)
+    engine.fading = True
+    done = engine.run(60)
+    assert engine.target.read().traffic() == {"1": 0.95, "2": 0.05}, "no step up"
+    assert done.wait.cause == "session_ending"
+    engine.metrics.rates = {"1": (0.01, 0.0), "2": (0.3, 0.0)}
+    engine.run(30)
+    assert engine.state.past[-1].phase is Phase.REVERTED
+    assert engine.target.read().traffic() == {"1": 1.0}
+    assert engine.state.champion == first
+    engine.fading = False
+    engine.tick(1)
+    assert list(engine.target.variants) == ["1"], "swept by the next session"

@@ -240,6 +240,7 @@ class Context:
             serve=self.config.predict.serve,
             public_key=self.config.registry.public_key,
             tell=self.terminal.progress,
+            fading=lambda: self.sessions.fading,
         )
 
 

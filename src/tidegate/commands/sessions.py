@@ -42,3 +42,9 @@ class Sessions:
         if project not in self._google:
             self._google[project] = connect(project)
         return self._google[project]
+
+    @property
+    def fading(self) -> bool:
+        """Whether a session that is used cannot be renewed, and ends soon."""
+        aws = any(session.fading for session in self._aws.values())
+        return aws or any(session.fading for session in self._google.values())

@@ -82,8 +82,12 @@ Action: TypeAlias = Append | Deploy | CheckParity | Route | Remove | Tidy | Publ
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
-    """What one pass sees. ``series`` is None while no evidence is asked for."""
+    """What one pass sees. ``series`` is None while no evidence is asked for.
+
+    ``fading``: our credentials end soon and cannot be renewed.
+    """
 
     endpoint: Endpoint
     now: float
     series: Series | None = None
+    fading: bool = False

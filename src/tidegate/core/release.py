@@ -35,6 +35,7 @@ from tidegate.core.events import (
     Published,
     Refused,
     Routed,
+    Routing,
 )
 from tidegate.core.evidence import Series
 from tidegate.core.intents import climb, promote, route
@@ -48,6 +49,7 @@ HEARTBEAT = 10  # evidence intervals between two signs of life in the ledger
 GAP = 20  # evidence intervals without one after which nobody was watching
 BROKEN = "endpoint_broken"
 CRASHES = 5  # restarts of a variant that was never ready after which we give it up
+_BACK = (Phase.REVERTED, Phase.WITHDRAWN, Phase.SUPERSEDED)
 _SAME = 5e-4  # shares this close are the same: routers count in basis points
 
 
@@ -62,7 +64,25 @@ def step(state: State, canary: Canary | None, seen: Observation) -> Action:
         action = _rest(state, seen)
     if isinstance(action, (Deploy, Route, Remove, Tidy)) and (endpoint.broken or endpoint.busy):
         return Wait(BROKEN if endpoint.broken else "updating")
+    if seen.fading and not _goes_back(action, state.rollout):
+        return Wait("session_ending")
     return action
+
+
+def _goes_back(action: Action, rollout: Rollout | None) -> bool:
+    """Whether an action may use the last minutes of our credentials: it exposes nobody to anything new.
+
+    What is left half done is picked up by the next session; the dead-man's switch shuts the gate.
+    """
+    match action:
+        case Append(payload=Routing(phase=phase)):
+            return phase in _BACK
+        case Route():
+            return rollout is None or rollout.phase in _BACK
+        case Append() | Publish() | Wait():
+            return True
+        case Deploy() | CheckParity() | Remove() | Tidy():
+            return False
 
 
 # --- at rest ----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ CAUSES = {
     "another_champion": "it was judged against another champion than the one that serves",
     "starting": "a variant is starting",
     "updating": "the endpoint is being changed",
+    "session_ending": "our credentials end soon and cannot be renewed: nothing new is begun",
     "endpoint_broken": "the endpoint is in a state that only a person can repair",
     "pinned": "a person decided; `tidegate resume` hands back to the machine",
     "held": "held by a person",

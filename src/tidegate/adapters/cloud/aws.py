@@ -1,8 +1,7 @@
 """Amazon's APIs by boto3: one account, one region, credentials that renew themselves.
 
-The only importer of boto3 and botocore. boto3's own repeats are off: which call may be repeated is
+boto3 and botocore are imported here and in aws_login alone. boto3's own repeats are off: which call may be repeated is
 decided here, by what it does.
-Web identity: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 Error codes: https://docs.aws.amazon.com/general/latest/gr/api-retries.html
 """
 
@@ -12,13 +11,13 @@ import os
 import threading
 import time
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tidegate.adapters.cloud.aws_errors import AwsError, Judge
-from tidegate.adapters.cloud.oidc import AWS_AUDIENCE, role, runner_of, session_name
-from tidegate.adapters.cloud.renewal import Lease, Renewing, SessionOver
+from tidegate.adapters.cloud.aws_login import RENEWAL_TRIES, Exchange, Keys, provider_of
+from tidegate.adapters.cloud.oidc import role, runner_of
+from tidegate.adapters.cloud.renewal import Renewing, SessionOver
 from tidegate.adapters.cloud.repeating import AgainError, Budget, Repeater
 from tidegate.errors import OutsideError
 from tidegate.redact import redact
@@ -26,10 +25,7 @@ from tidegate.roles import role_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
     from pathlib import Path
-
-    from tidegate.runner import Runner
 
 __all__ = ["Aws", "AwsError", "SessionOver", "connect"]
 
@@ -37,13 +33,9 @@ CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 75.0  # seconds; an endpoint answers within 60
 _BLOCK = 1 << 20
 _POOL = 20  # connections a service
-_SKEW = 2.0  # seconds between two clocks that are the same
-RENEWAL_TRIES = 4
 # Calls that only read, by what their names begin with; what else may be repeated, by name.
 _READING = ("describe_", "list_", "get_", "head_", "batch_get_", "filter_", "search")
 _HARMLESS = frozenset({"upload_part", "abort_multipart_upload", "assume_role_with_web_identity"})
-
-Keys = tuple[str, str, str]  # access key, secret key, session token
 
 
 class Aws:
@@ -67,7 +59,7 @@ class Aws:
         self._session = session
         self._repeater = repeater
         self._renewing = renewing
-        self._config = config or _config()
+        self._config = _config().merge(config) if config else _config()
         self._secret = secret
         self._judge = Judge(self._hide)
         self._clients: dict[str, Any] = {}
@@ -147,6 +139,11 @@ class Aws:
         https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
         """
         return str(self.call("sts", "get_caller_identity")["Account"])
+
+    @property
+    def fading(self) -> bool:
+        """Whether the session cannot be renewed, and ends soon."""
+        return self._renewing is not None and self._renewing.fading
 
     @property
     def partition(self) -> str:
@@ -301,96 +298,17 @@ def connect(
     renewing = None
     if arn := role_for(env, "TIDEGATE_AWS_ROLE"):
         runner = runner_of(env, "TIDEGATE_AWS_ROLE")
-        exchange = _Exchange(role(arn), runner, named, replace(repeater, tries=RENEWAL_TRIES))
+        few = replace(repeater, tries=RENEWAL_TRIES)
+        exchange = Exchange(role(arn), runner, named, few, Aws)
         renewing = Renewing(
             exchange,
             what=f"the AWS session of {arn}",
             remedy="Run the job again: what was begun is found and finished.",
             clock=clock,
         )
-        core.get_component("credential_provider").providers.insert(0, _provider(renewing))
+        core.get_component("credential_provider").providers.insert(0, provider_of(renewing))
     try:
         session = boto3.Session(botocore_session=core, region_name=named)
     except botocore.exceptions.BotoCoreError as error:
         raise OutsideError(f"AWS's configuration cannot be used: {error}") from None
     return Aws(session, named, repeater, renewing=renewing)
-
-
-class _Exchange:
-    """Exchanges the job's token for the role's session."""
-
-    def __init__(self, arn: str, runner: Runner, region: str, repeater: Repeater) -> None:
-        self._arn = arn
-        self._runner = runner
-        self._region = region
-        self._repeater = repeater
-
-    def __call__(self) -> Lease[Keys]:
-        import boto3
-        from botocore import UNSIGNED
-        from botocore.config import Config
-
-        token = self._runner.id_token(AWS_AUDIENCE)
-        session = boto3.Session(region_name=self._region)
-        unsigned = _config().merge(Config(signature_version=UNSIGNED))
-        sts = Aws(session, self._region, self._repeater, config=unsigned, secret=token)
-        try:
-            answer = sts.call(
-                "sts", "assume_role_with_web_identity",
-                RoleArn=self._arn, RoleSessionName=session_name(self._runner),
-                WebIdentityToken=token,
-            )  # fmt: skip
-        except AwsError as error:
-            raise AwsError(
-                f"AWS does not give this job the role {self._arn}: {error}",
-                code=error.code,
-                status=error.status,
-                remedy="Its trust policy must name GitHub's provider and this repository: "
-                "`tidegate doctor --policy aws` prints one."
-                if error.status
-                else error.remedy,
-            ) from None
-        found = answer["Credentials"]
-        for secret in (found["SecretAccessKey"], found["SessionToken"]):
-            self._runner.mask(secret)
-        keys = (found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
-        headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
-        return Lease(keys, _life(found["Expiration"], headers.get("date")))
-
-
-def _life(end: datetime, date: str | None) -> float:
-    """Return the seconds to ``end``, by the server's clock where ours differs."""
-    now = time.time()
-    try:
-        ahead = parsedate_to_datetime(date or "").timestamp() - now
-    except (TypeError, ValueError):
-        ahead = 0.0
-    return end.timestamp() - now - (ahead if abs(ahead) > _SKEW else 0.0)
-
-
-def _provider(renewing: Renewing[Keys]) -> Any:
-    """Return boto's way to be told credentials: it asks before each signature."""
-    from botocore.credentials import CredentialProvider, Credentials, ReadOnlyCredentials
-
-    class _Live(Credentials):  # type: ignore[misc]
-        method = "tidegate"
-        account_id = None
-
-        def __init__(self) -> None: ...
-
-        def get_frozen_credentials(self) -> Any:
-            return ReadOnlyCredentials(*renewing.value())
-
-        access_key = property(lambda _: renewing.value()[0])
-        secret_key = property(lambda _: renewing.value()[1])
-        token = property(lambda _: renewing.value()[2])
-
-    class _Provider(CredentialProvider):  # type: ignore[misc]
-        METHOD = CANONICAL_NAME = "tidegate"
-
-        def __init__(self) -> None: ...
-
-        def load(self) -> Any:
-            return _Live()
-
-    return _Provider()

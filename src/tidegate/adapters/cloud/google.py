@@ -93,6 +93,11 @@ class Google:
         return f"Google({self._given!r})"
 
     @property
+    def fading(self) -> bool:
+        """Whether the session cannot be renewed, and ends soon."""
+        return self._renewing.fading
+
+    @property
     def project(self) -> str:
         """The project's id: the one given, or the one of the machine's own credentials.
 

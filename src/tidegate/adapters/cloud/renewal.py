@@ -57,6 +57,7 @@ class Renewing(Generic[T]):
         self._began = False
         self._due = 0.0
         self._ends = 0.0
+        self._failed = False  # the last renewal
 
     def value(self) -> T:
         """Return credentials that are valid now.
@@ -85,6 +86,7 @@ class Renewing(Generic[T]):
         try:
             lease = self._renew()
         except OutsideError as error:
+            self._failed = True
             now = self._clock()
             if self._held is not None and now < self._ends:
                 self._due = now + (self._ends - now) * _PAUSE
@@ -95,10 +97,15 @@ class Renewing(Generic[T]):
                 f"{self._what} is over and cannot be renewed: {error}",
                 remedy=f"{self._remedy} {error.remedy}".strip(),
             ) from None
-        self._began = True
+        self._began, self._failed = True, False
         self._due, self._ends = asked + lease.life * RENEW_AT, asked + lease.life
         self._held = lease.value
         return lease.value
+
+    @property
+    def fading(self) -> bool:
+        """Whether what is held cannot be renewed, so that it ends soon."""
+        return self._began and self._failed
 
     def spoil(self, value: T) -> None:
         """Forget these credentials: the cloud says that they have ended."""
