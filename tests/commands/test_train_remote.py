@@ -171,7 +171,7 @@ def test_the_bundle_is_the_one_that_the_runner_would_make(
     repo.configure()
     assert repo.tidegate("train") == 0
     here = run_record.read(repo.bundle)
-    assert here.compute is here.job is here.cost_usd is None
+    assert (here.compute, here.job, here.cost_usd) == (None, None, None)
     assert here.model_digest == there.model_digest == folder_digest(repo.bundle / "model")
     assert "compute" not in json.loads((repo.bundle / "run.json").read_text())
 

@@ -31,9 +31,8 @@ MOST_BYTES = 20 << 30  # of an output
 MOST_FILES = 200_000
 PROGRAM, MANIFEST, OUTPUT = "job.zip", "manifest.json", "output.tar"
 _MODULES = ("running.py", "storage.py", "tracking.py", "training.py")
-_MAIN = b"""import sys
-from tidegate.container.training import main
-sys.exit(main())
+_MAIN = b"""import runpy
+runpy.run_module("tidegate.container.training", run_name="__main__")
 """
 _MOST_MANIFEST = 1 << 20
 _ENDING = re.compile(

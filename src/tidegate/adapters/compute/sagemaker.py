@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.adapters.cloud.aws import AwsError
 from tidegate.adapters.compute.attempts import Attempts, Standing, State
+from tidegate.adapters.compute.logs import CloudWatchLines
 from tidegate.adapters.compute.parcels import MANIFEST, MOST_BYTES, OUTPUT, PROGRAM, GoneError
 from tidegate.core import prices
 from tidegate.errors import OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from tidegate.adapters.cloud.aws import Aws
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from tidegate.core.clouds import TrainOnSageMaker
     from tidegate.ports import Compute, ObjectStore, TrainingJob
 
-LOGS = "/aws/sagemaker/TrainingJobs"
 _CHANNEL = "/opt/ml/input/data/tidegate"
 _STATES = {
     "InProgress": State.RUNNING,
@@ -141,7 +141,7 @@ class TrainingJobs:
 
     def log(self, attempt: str) -> Callable[[], Iterable[str]]:
         """Return a reader of the attempt's lines."""
-        return _Log(self._aws, attempt).lines
+        return CloudWatchLines(self._aws, attempt).lines
 
     def output(self, attempt: str, into: Path) -> tuple[Path, Path, str]:
         """Copy what the container left; return output, manifest and their address.
@@ -240,48 +240,3 @@ def _unpack(archive: Path, into: Path, where: str) -> None:
             f"{where} holds no {' and no '.join(sorted(wanted))}",
             remedy="The image did not run Tidegate's script; does it have python3?",
         )
-
-
-class _Log:
-    """The new lines of an attempt's streams; a spot job that was interrupted has several.
-
-    https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html
-    https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_DescribeLogStreams.html
-    """
-
-    def __init__(self, aws: Aws, attempt: str) -> None:
-        self._aws = aws
-        self._prefix = f"{attempt}/"
-        self._tokens: dict[str, str] = {}
-
-    def lines(self) -> Iterator[str]:
-        """Yield what has come since the last call."""
-        try:
-            streams = list(
-                self._aws.pages(
-                    "logs", "describe_log_streams", "logStreams",
-                    logGroupName=LOGS, logStreamNamePrefix=self._prefix,
-                )
-            )  # fmt: skip
-        except AwsError as error:
-            if error.code == "ResourceNotFoundException":  # nobody has written anything yet
-                return
-            raise
-        for stream in sorted(streams, key=lambda one: one.get("creationTime", 0)):
-            yield from self._new(stream["logStreamName"])
-
-    def _new(self, stream: str) -> Iterator[str]:
-        while True:
-            token = self._tokens.get(stream)
-            further: dict[str, Any] = {"nextToken": token} if token else {}
-            page = self._aws.call(
-                "logs", "get_log_events", logGroupName=LOGS, logStreamName=stream,
-                startFromHead=True, **further,
-            )  # fmt: skip
-            for event in page.get("events", ()):
-                yield str(event.get("message", "")).rstrip("\n")
-            following = page.get("nextForwardToken")
-            if following:
-                self._tokens[stream] = following
-            if following is None or following == token:
-                return

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.adapters.cloud.google import GoogleError
 from tidegate.adapters.compute.attempts import Attempts, Standing, State
+from tidegate.adapters.compute.logs import CloudLoggingLines, time_of
 from tidegate.adapters.compute.parcels import MANIFEST, MOST_BYTES, OUTPUT, GoneError
 from tidegate.core import prices
 from tidegate.errors import OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from tidegate.adapters.cloud.google import Google
     from tidegate.adapters.compute.parcels import Parcel
     from tidegate.core.clouds import TrainOnVertex
     from tidegate.ports import Compute, ObjectStore, TrainingJob
 
-_LOGGING = "https://logging.googleapis.com/v2/entries:list"
 _STATES = {
     "JOB_STATE_QUEUED": State.WAITING,
     "JOB_STATE_PENDING": State.WAITING,
@@ -42,7 +41,6 @@ _STATES = {
     "JOB_STATE_EXPIRED": State.TIMED_OUT,
 }
 _LIVE = frozenset({State.WAITING, State.RUNNING, State.STOPPING})
-_OVERLAP = timedelta(seconds=60)  # log entries may arrive out of order
 _MOST_FAILURE = 1 << 20  # bytes
 _DEADLINE_EXCEEDED = 4  # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 # Fetches the program that runs the job, and runs it if it is the one that was sent. It knows no
@@ -59,7 +57,7 @@ bucket, _, name = (os.environ["TIDEGATE_JOB"] + "job.zip")[5:].partition("/")
 url = base + "/storage/v1/b/" + bucket + "/o/" + urllib.parse.quote(name, safe="") + "?alt=media"
 data = web.urlopen(web.Request(url, headers={"Authorization": "Bearer " + token})).read()
 if hashlib.sha256(data).hexdigest() != os.environ["TIDEGATE_PROGRAM"]:
-    sys.exit("job.zip is not what was sent")
+    raise RuntimeError("job.zip is not what was sent")
 path = os.path.join(tempfile.mkdtemp(), "job.zip")
 with open(path, "wb") as file:
     file.write(data)
@@ -194,34 +192,16 @@ class CustomJobs:
 
     def log(self, attempt: str) -> Callable[[], Iterable[str]]:
         """Return a reader of the attempt's lines."""
-        return _Log(self, attempt).lines
+        return CloudLoggingLines(
+            self._google, self._settings.project, lambda: self._identity(attempt)
+        ).lines
 
-    def identity(self, attempt: str) -> str:
+    def _identity(self, attempt: str) -> str:
         """Return the number by which Google's log knows an attempt."""
         found = self._find(attempt)
         if found is None:
             raise OutsideError(f"Vertex AI job {attempt} is not there yet")
         return str(found["name"]).rpartition("/")[2]
-
-    def entries(self, wanted: str) -> Iterator[dict[str, Any]]:
-        """Yield the log's entries that a filter keeps, oldest first."""
-        token = None
-        while True:
-            page = self._google.post(
-                _LOGGING,
-                {
-                    "resourceNames": [f"projects/{self._settings.project}"],
-                    "filter": wanted,
-                    "orderBy": "timestamp asc",
-                    "pageSize": 1000,
-                    **({"pageToken": token} if token else {}),
-                },
-                repeat=True,
-            )
-            yield from page.get("entries") or ()
-            token = page.get("nextPageToken")
-            if not token:
-                return
 
     def output(self, attempt: str, into: Path) -> tuple[Path, Path, str]:
         """Copy what the container left; return output, manifest and their address.
@@ -288,45 +268,4 @@ def _seconds(found: dict[str, Any]) -> float | None:
     """Return the seconds in which machines ran; None before the end."""
     if "startTime" not in found or "endTime" not in found:
         return None
-    return max(0.0, (_time(found["endTime"]) - _time(found["startTime"])).total_seconds())
-
-
-def _time(text: str) -> datetime:
-    """Return a time of Google's, which may have nanoseconds."""
-    whole, _, fraction = text.removesuffix("Z").partition(".")
-    micro = int((fraction + "000000")[:6])
-    return datetime.fromisoformat(whole).replace(microsecond=micro, tzinfo=UTC)
-
-
-class _Log:
-    """The new lines of a job's containers, by when they were written.
-
-    https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list
-    """
-
-    def __init__(self, jobs: CustomJobs, attempt: str) -> None:
-        self._jobs = jobs
-        self._attempt = attempt
-        self._id = ""
-        self._since: datetime | None = None
-        self._seen: set[str] = set()
-
-    def lines(self) -> Iterator[str]:
-        """Yield what has come since the last call; what came late, too."""
-        if not self._id:
-            self._id = self._jobs.identity(self._attempt)
-        wanted = [
-            'resource.type="ml_job"',
-            f'resource.labels.job_id="{self._id}"',
-        ]
-        if self._since is not None:
-            wanted.append(f'timestamp>="{(self._since - _OVERLAP).strftime("%Y-%m-%dT%H:%M:%SZ")}"')
-        for entry in self._jobs.entries(" AND ".join(wanted)):
-            if entry.get("insertId", "") in self._seen:
-                continue
-            self._seen.add(entry.get("insertId", ""))
-            if "timestamp" in entry:
-                at = _time(entry["timestamp"])
-                self._since = at if self._since is None else max(self._since, at)
-            text = (entry.get("jsonPayload") or {}).get("message") or entry.get("textPayload") or ""
-            yield from str(text).rstrip("\n").split("\n")
+    return max(0.0, (time_of(found["endTime"]) - time_of(found["startTime"])).total_seconds())
