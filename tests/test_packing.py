@@ -23,7 +23,7 @@ from tests.endpoint.serving import free_port, trained
 from tidegate import packing
 from tidegate.core.model import Task
 from tidegate.digests import folder_digest
-from tidegate.endpoint.asking import _columns as as_columns
+from tidegate.endpoint.asking import columns_of as ascolumns_of
 from tidegate.endpoint.scorer import load
 from tidegate.errors import OutsideError
 
@@ -177,7 +177,7 @@ def post(
 def test_the_server_answers_both_shapes_as_the_scorer_does_bit_for_bit(unpacked: Path) -> None:
     table = rows(50)
     offline = load(trained(), Task.BINARY).score(table)
-    columns = as_columns(table)
+    columns = ascolumns_of(table)
     data = [list(row) for row in zip(*columns.values(), strict=True)]
     split = {"columns": list(columns), "data": data}
     instances = [dict(zip(columns, row, strict=True)) for row in data]
@@ -194,7 +194,7 @@ def test_the_server_answers_both_shapes_as_the_scorer_does_bit_for_bit(unpacked:
 
 @pytest.mark.real
 def test_the_servers_refusals_tell_whose_fault_it_is(unpacked: Path) -> None:
-    good = {"inputs": as_columns(rows(2))}
+    good = {"inputs": ascolumns_of(rows(2))}
     with served(unpacked) as port:
         assert post(port, b"{")[0] == 400
         assert post(port, {"neither": 1})[0] == 400
@@ -289,7 +289,7 @@ def test_the_hooks_do_what_both_of_awss_toolkits_call(
         code = tmp_path
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-I", "-c", _HOOKS, str(code), str(unpacked)],
-        input=json.dumps({"inputs": as_columns(table)}),
+        input=json.dumps({"inputs": ascolumns_of(table)}),
         capture_output=True,
         text=True,
         check=False,

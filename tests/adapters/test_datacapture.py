@@ -145,6 +145,12 @@ def test_what_cannot_be_read_is_counted_and_left_out() -> None:
     assert source.notes == {"malformed captures": len(MALFORMED)}
 
 
+def test_our_own_questions_are_nobodys_traffic() -> None:
+    answer = json.dumps({"predictions": [0.5]})
+    own, theirs = captured(ASKED, answer, name="tidegate-ask"), captured(ASKED, answer, name="r-1")
+    assert [row.id for row in rows(own, theirs)] == ["r-1"]
+
+
 def test_a_request_without_an_answer_is_left_out() -> None:
     document = json.loads(captured(ASKED, "[0.25]"))
     del document["captureData"]["endpointOutput"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ class Wire:
     count: int = 0
 
     def sent(self, *, changes: bool) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # the stand-in's own
         self.count += changes
         if changes and self.count == self.at:
             raise Killed

@@ -25,7 +25,7 @@ def ask(folder: Folder, version: str, rows: pa.Table) -> npt.NDArray[np.float64]
         NotJudgedError: the model cannot answer these rows.
     """
     name = folder.socket(version)
-    body = json.dumps({"inputs": _columns(rows)}).encode()
+    body = json.dumps({"inputs": columns_of(rows)}).encode()
     try:
         status, answer = envoy.over_socket(folder, name, "POST", "/ask", body=body, timeout=60.0)
     except OSError as error:
@@ -46,7 +46,7 @@ def ask(folder: Folder, version: str, rows: pa.Table) -> npt.NDArray[np.float64]
     return values
 
 
-def _columns(rows: pa.Table) -> dict[str, list[Any]]:
+def columns_of(rows: pa.Table) -> dict[str, list[Any]]:
     """Return the rows as JSON can carry them: times as ISO text, decimals as numbers."""
     columns: dict[str, list[Any]] = {}
     for name in rows.column_names:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.adapters.answers.rows import read_predictions, read_request, rows
+from tidegate.adapters.target.sagemaker_names import ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -110,6 +111,8 @@ class DataCapture:
         if "endpointOutput" not in data or "endpointInput" not in data:
             self.notes["captures without a request or an answer"] += 1
             return at, []
+        if event.get("inferenceId") == ASKED:
+            return at, []  # our own questions before a version gets traffic
         asked, answered = data["endpointInput"], data["endpointOutput"]
         kinds = [str(part.get("observedContentType", "")) for part in (asked, answered)]
         predictions = read_predictions(_body(answered), kinds[1])

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.adapters.cloud.aws import AwsError
-from tidegate.adapters.target.sagemaker_names import variant
-from tidegate.endpoint.asking import _columns as as_columns
+from tidegate.adapters.target.sagemaker_names import ASKED, variant
+from tidegate.endpoint.asking import columns_of
 from tidegate.errors import NotJudgedError, OutsideError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 CHUNK = 500  # rows asked at once
 LARGEST = 4 << 20  # bytes of a request; AWS takes a little more
-ASKED = "tidegate-ask"  # the InferenceId of our own questions, in what is captured
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Asker:
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _ask(self, version: str, rows: pa.Table) -> npt.NDArray[np.float64]:
-        columns = as_columns(rows)
+        columns = columns_of(rows)
         data = [list(row) for row in zip(*columns.values(), strict=True)]
         body = json.dumps({"dataframe_split": {"columns": list(columns), "data": data}}).encode()
         if len(body) > LARGEST and rows.num_rows > 1:

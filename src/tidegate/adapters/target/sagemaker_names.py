@@ -23,6 +23,7 @@ GENERATION = "tidegate:generation"  # the newest one that was accepted: the fenc
 VERSION = "tidegate:version"
 OPEN = "tidegate:open"  # the last route: its generation and split; missing before the first one
 WANTED = "tidegate:wanted"  # the last configuration that was asked for (Wanted)
+ASKED = "tidegate-ask"  # the InferenceId of our own questions, in what is captured
 DIGEST = "TIDEGATE_DIGEST"  # the containers' environment
 
 LONGEST = 63
