@@ -10,7 +10,7 @@ import pytest
 from tests.adapters.training import NAME, Heard, job
 from tidegate.adapters.compute import sagemaker, vertex
 from tidegate.adapters.compute.attempts import Attempts, Standing, State
-from tidegate.errors import NotJudgedError, OutsideError
+from tidegate.errors import NotJudgedError, OutsideError, TidegateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,9 +84,7 @@ class Clock:
         return self.now
 
 
-def outcome(
-    tmp_path: Path, service: Script, clock: Clock | None = None
-) -> OutsideError | NotJudgedError:
+def outcome(tmp_path: Path, service: Script, clock: Clock | None = None) -> TidegateError:
     """Return how training ends."""
     clock = clock or Clock()
     store: Any = Bucket()
