@@ -8,7 +8,7 @@ import pytest
 
 from tests.test_load import GOOD, problems
 from tidegate.core.clouds import SageMaker, Source, TrainOnSageMaker, Vertex, Where
-from tidegate.load import load
+from tidegate.load import load, load_fully
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,3 +169,12 @@ CASES = {
 def test_what_does_not_go_together_is_told(tmp_path: Path, text: str, expected: str) -> None:
     (line, *_) = [line for line in problems(tmp_path, text) if expected in line]
     assert line[0].isdigit()
+
+
+def test_a_command_beside_the_role_that_moves_traffic_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "mlops.yaml"
+    path.write_text(
+        release("target: sagemaker", SAGEMAKER, "metrics: {from: command, run: ./count}")
+    )
+    (warning,) = load_fully(path).warnings
+    assert "the job that moves traffic" in warning

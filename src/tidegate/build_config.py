@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.build_canary import CANARY, build_canary
 from tidegate.build_cloud import release_blocks, serving_problems, train_blocks
 from tidegate.core.catalog import CATALOG, names_for
+from tidegate.core.clouds import Source
 from tidegate.core.config import (
     Check,
     Config,
@@ -90,6 +91,15 @@ def warnings_of(config: Config) -> list[Problem]:
                 got="a way to predict in batches and none to serve",
                 expected="predict.serve, because the local endpoint serves MLflow models only",
                 fix="fine if training logs an MLflow model, or if nothing is released",
+            )
+        )
+    metering = config.release.metrics
+    if metering is not None and metering.source is Source.COMMAND:
+        warnings.append(
+            Problem(
+                path=("release", "metrics", "from"),
+                got="a command that runs in the job that moves traffic",
+                expected="prometheus, or to trust that command as much as the job's role",
             )
         )
     if all(rule.margin is None for rule in config.gate.rules):
