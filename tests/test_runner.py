@@ -204,6 +204,19 @@ def test_a_pull_request_of_nobody_knows_whom_is_a_forks(
     assert (runner.pull, runner.head) == (3, "b" * 40)
 
 
+def test_a_forks_job_without_an_identity_is_told_what_helps(runner: Runner, tmp_path: Path) -> None:
+    event = {
+        "pull_request": {"number": 3, "head": {"sha": "b" * 40, "repo": {"full_name": "eve/x"}}}
+    }
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    with pytest.raises(
+        OutsideError, match="a fork's pull request no OpenID Connect token"
+    ) as error:
+        runner.id_token("sts.amazonaws.com")
+    assert "push the branch to this repository" in error.value.remedy
+    assert error.value.exit_code == 3
+
+
 def test_away_from_a_runner_there_is_none() -> None:
     assert Runner.find({"GITHUB_ACTIONS": "false", "GITHUB_OUTPUT": "/x"}) is None
 

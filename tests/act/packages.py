@@ -54,6 +54,7 @@ def _fill(cache: Path, environment: Mapping[str, str]) -> None:
         }  # fmt: skip
         subprocess.run([python(environment), "-I", str(INSTALL)], check=True, env=job)
     compiler = [python(environment), "-m", "compileall", "-q", "-j", str(os.cpu_count() or 1)]
+    compiler += ["-x", r"\.data/scripts/"]  # uv takes no folder there
     # Its exit code tells of files that no Python can read: packages ship such as test data.
     subprocess.run(
         [*compiler, str(cache)], check=False, env=dict(environment),
