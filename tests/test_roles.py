@@ -41,3 +41,21 @@ def test_a_job_that_takes_no_role_gets_none(job: str | None) -> None:
     with pytest.raises(ConfigError, match="TIDEGATE_JOB") as error:
         role_for(env, ROLE)
     assert "decide, operate, train" in error.value.remedy
+
+
+def test_sessions_ask_for_the_jobs_own_role() -> None:
+    """Nothing is called yet: what a session would ask for stands in it, or it is refused here."""
+    from tidegate.adapters.cloud.aws import connect as connect_aws
+    from tidegate.adapters.cloud.google import connect as connect_google
+
+    job = {"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "acme/credit", "GITHUB_RUN_ID": "1"}
+    aws = {**job, ROLE: PATTERN, "TIDEGATE_AWS_REGION": "eu-west-1"}
+    google = {
+        **job,
+        "TIDEGATE_GCP_PROVIDER": "projects/1/locations/global/workloadIdentityPools/tidegate/providers/tidegate-{job}",
+        "TIDEGATE_GCP_SERVICE_ACCOUNT": "tidegate-{job}@acme-ml.iam.gserviceaccount.com",
+    }
+    for connect, env in ((connect_aws, aws), (connect_google, google)):
+        with pytest.raises(ConfigError, match="TIDEGATE_JOB"):
+            connect(None if connect is connect_aws else "", env=env)  # type: ignore[arg-type]
+        connect(None if connect is connect_aws else "", env={**env, "TIDEGATE_JOB": "train"})  # type: ignore[arg-type]
