@@ -106,6 +106,18 @@ def prepared(pushed_once: Stage, tmp_path: Path) -> Prepared:
     return Prepared(pushed_once, jobs, jobs.job())
 
 
+def test_the_next_jobs_are_told_what_trains(prepared: Prepared) -> None:
+    path = prepared.job.repo.config
+    config = json.loads(path.read_text())
+    config["train"] |= {
+        "compute": "sagemaker",
+        "sagemaker": {"image": "acme/train:1", "role": "train", "bucket": "s3://acme-train"},
+    }
+    path.write_text(json.dumps(config))
+    assert prepared.prepare() == 0
+    assert prepared.job.outputs["compute"] == "sagemaker"
+
+
 def test_the_case_holds_no_truth_and_the_outputs_are_what_the_jobs_need(
     prepared: Prepared, capfd: pytest.CaptureFixture[str]
 ) -> None:
