@@ -113,3 +113,12 @@ def filter_events(cloud: Cloud, params: Row) -> Row:
     asked = {"NextToken": params.get("nextToken"), "MaxResults": params.get("limit", 10_000)}
     answer = paged(rows, asked, "events")
     return _renamed(answer)
+
+
+@operation("logs", "DeleteLogGroup")
+def delete_group(cloud: Cloud, params: Row) -> Row:
+    """https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_DeleteLogGroup.html"""
+    group = params["logGroupName"]
+    for stream in cloud.logs.streams(group):
+        del cloud.logs.lines[group, stream]
+    return {}
