@@ -6,7 +6,7 @@ for the claims of these tests:
 * Jobs share the machine, its files, its network and its processes. Nothing here shows that one job is kept
   from another; what is shown is what crosses between them by artifacts and outputs.
 * ``permissions``, ``concurrency``, ``environment``, ``timeout-minutes`` of jobs and the job's
-  ``continue-on-error`` are ignored. There is no OIDC. Every job could ask for the same token;
+  ``continue-on-error`` are ignored. There is no OIDC but that of ``doctoring.identified``. Every job could ask for the same token;
   only the jobs that pass it on to a step have it there.
 * One attempt per run; nothing is re-run or cancelled.
 
@@ -127,6 +127,7 @@ class Act:
     env: Mapping[str, str]  # the runner's environment, seen by every job
     labels: Sequence[str] = ("ubuntu-latest", "ubuntu-24.04", "self-hosted")
     patience: float = 420.0  # seconds a run may take
+    machine: str = "self-hosted"  # or "github-hosted": what RUNNER_ENVIRONMENT says
 
     def run(
         self,
@@ -164,7 +165,7 @@ class Act:
             **{f"GITHUB_{key}": value for key, value in github.items()},
             "GITHUB_RUN_ID": run_id,
             "RUNNER_TRACKING_ID": tracking,
-            "RUNNER_ENVIRONMENT": "self-hosted",
+            "RUNNER_ENVIRONMENT": self.machine,
             "RUNNER_NAME": "this-machine",
         }
         command = [

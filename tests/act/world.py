@@ -49,6 +49,7 @@ class World:
     hub: Hub
     house: House
     env: dict[str, str] = field(default_factory=dict)  # of the runner, beside what it needs
+    machine: str = "self-hosted"  # whose machine the runner says it is
     runs: list[Result] = field(default_factory=list)
     played: int = 0  # dispatches that were run
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(7001))
@@ -316,7 +317,10 @@ class World:
             )  # fmt: skip
         with self._allowed(writes=not foreign), self._checkout(sha) as tree:
             actions = self.house.stand_ins(tree)
-            act = Act(folder=self.folder / "runs", actions=actions, env=self._environment())
+            act = Act(
+                folder=self.folder / "runs", actions=actions, env=self._environment(),
+                machine=self.machine,
+            )  # fmt: skip
             result = act.run(
                 event, payload, tree=tree, run_id=str(number), workflow=workflow, github=github,
                 token=self.hub.token, heard=_Jobs(self.hub, number),
