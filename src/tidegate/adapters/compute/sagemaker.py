@@ -146,6 +146,8 @@ class TrainingJobs:
     def output(self, attempt: str, into: Path) -> tuple[Path, Path, str]:
         """Copy what the container left; return output, manifest and their address.
 
+        https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html
+
         Raises:
             GoneError: it is not in the bucket any more.
             OutsideError: it is not what a job of ours leaves.

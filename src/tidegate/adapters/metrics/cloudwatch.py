@@ -164,6 +164,7 @@ class CloudWatch:
         return values
 
     def _results(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html"""
         results: list[dict[str, Any]] = []
         seen: set[str] = set()
         extra: dict[str, Any] = {}

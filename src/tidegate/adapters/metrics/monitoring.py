@@ -182,6 +182,7 @@ class Monitoring:
                     yield labels, index, point.get("value", {})
 
     def _series(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.timeSeries/list"""
         url = f"https://monitoring.googleapis.com/v3/projects/{self._project}/timeSeries"
         seen: set[str] = set()
         token = ""

@@ -68,6 +68,7 @@ class S3Store:
         """Return what stands there now; None where nothing does.
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 
         Raises:
             OutsideError: S3 cannot be reached or refuses, or there is no such bucket.
@@ -177,6 +178,8 @@ class S3Store:
     ) -> ObjectInfo:
         """Write in parts; nothing stands there before the last call.
 
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
         """
         name = {"Bucket": self._place.bucket, "Key": self._place.key(key)}

@@ -310,6 +310,7 @@ class SageMakerTarget:
         self._fence.confirm(seen.arn, generation, f"asked for the configuration {config}")
 
     def _delete(self, seen: Seen, generation: int) -> None:
+        """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteEndpoint.html"""
         if seen.opened:
             raise OutsideError(
                 f"The last variant of {self._names.endpoint} is not removed.",

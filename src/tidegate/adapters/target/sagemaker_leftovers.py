@@ -60,6 +60,7 @@ class Leftovers:
         self._found[str(seen.config.get("EndpointConfigName", ""))] = ()
 
     def _delete_config(self, name: str) -> None:
+        """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteEndpointConfig.html"""
         try:
             self.aws.call(
                 "sagemaker", "delete_endpoint_config", repeat=True, EndpointConfigName=name
@@ -69,6 +70,7 @@ class Leftovers:
                 raise
 
     def _configs(self, seen: Seen, current: str) -> list[str]:
+        """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListEndpointConfigs.html"""
         rows = self.aws.pages(
             "sagemaker", "list_endpoint_configs", "EndpointConfigs", NameContains=self.names.stem
         )
@@ -84,6 +86,7 @@ class Leftovers:
         return found
 
     def _models(self, seen: Seen) -> list[str]:
+        """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModels.html"""
         rows = self.aws.pages("sagemaker", "list_models", "Models", NameContains=self.names.stem)
         in_use = self._in_use(seen)
         return [

@@ -127,6 +127,7 @@ class Models:
         }
 
     def _describe(self, name: str) -> dict[str, Any] | None:
+        """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeModel.html"""
         try:
             return self.aws.call("sagemaker", "describe_model", ModelName=name)
         except AwsError as error:
