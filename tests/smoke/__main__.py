@@ -92,8 +92,11 @@ def _run(place: Place, options: argparse.Namespace, clocks: Time) -> int:
             f"this run may cost ${total:.2f}, more than the ceiling of ${options.ceiling:.2f}",
             remedy="Raise --ceiling, or take a smaller machine.",
         )
-    if not options.yes and sys.stdin.isatty() and input("Go on? [y/N] ").lower() != "y":
-        return int(Exit.OK)
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("nobody is there to be asked", remedy="Say --yes if it shall begin.")
+        if input("Go on? [y/N] ").strip().lower() != "y":
+            return int(Exit.OK)
     bill = Bill(place.price, options.ceiling, clocks.now, since=clocks.now())
     journal = Journal(dict(place.rules()), bill, clocks.now, began=clocks.now())
     trouble = _play(place, journal, bill, options, clocks)

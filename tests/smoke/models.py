@@ -24,15 +24,23 @@ _NEEDS = ("mlflow", "scikit-learn", "cloudpickle", "numpy", "pandas")
 
 @dataclass(frozen=True)
 class Version:
-    """A version to deploy, and its offline answers to ``rows``."""
+    """A version to deploy, and its offline answers.
+
+    ``offline`` are those to ``rows``, its parity check; ``shared`` those to the requests' rows, which are
+    version 1's.
+    """
 
     deployment: Deployment
     rows: pa.Table
     offline: npt.NDArray[np.float64]
+    shared: npt.NDArray[np.float64]
 
 
-def train(version: str, into: Path) -> Version:
-    """Train with scikit-learn, save with MLflow, and answer offline with the one scorer."""
+def train(version: str, into: Path, requests: pa.Table | None = None) -> Version:
+    """Train with scikit-learn, save with MLflow, and answer offline with the one scorer.
+
+    ``requests``: the rows of the requests; None: its own.
+    """
     import mlflow
     import pandas as pd
     from sklearn.linear_model import LogisticRegression
@@ -54,4 +62,7 @@ def train(version: str, into: Path) -> Version:
     deployment = Deployment(
         version=version, digest=folder_digest(folder), model_dir=folder, task=Task.BINARY
     )
-    return Version(deployment, rows, load(folder, Task.BINARY).score(rows))
+    scorer = load(folder, Task.BINARY)
+    offline = scorer.score(rows)
+    shared = offline if requests is None else scorer.score(requests)
+    return Version(deployment, rows, offline, shared)

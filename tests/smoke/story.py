@@ -5,17 +5,15 @@ from __future__ import annotations
 import io
 import math
 import tarfile
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from tests.smoke.asking import UNLIKELY, Asker, chance
+from tests.smoke.counting import MEASURE, Span, wait_for
 from tests.smoke.models import Version, train
 from tidegate.bundles import TOLERANCE, differs
-from tidegate.core.model import Task
-from tidegate.errors import NotJudgedError, OutsideError
-from tidegate.ports import Measure, TrainingJob
+from tidegate.errors import OutsideError
+from tidegate.ports import TrainingJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,15 +26,6 @@ if TYPE_CHECKING:
     from tidegate.perform import SafeTarget
 
 SHARE = 0.1  # of the canary
-UNLIKELY = 1e-6  # a split that a fair coin would show less often is none
-MEASURE = Measure(
-    interval=60.0,
-    slower_than=2.0,
-    task=Task.BINARY,
-    clip=None,
-    label_source=None,
-    label_every=600.0,
-)
 TRAIN = """
 import json, os, pathlib
 from sklearn.linear_model import LogisticRegression
@@ -74,12 +63,15 @@ class Story:
     versions: dict[str, Version] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     target: SafeTarget = field(init=False)
+    asker: Asker = field(init=False)
     generation: int = 0
-    last: float = 0.0  # when the last request was sent
 
     def play(self) -> None:
         """Raises OutsideError where the cloud, or what it does, is not as it must be."""
-        step = self.journal.step
+        step, options = self.journal.step, self.options
+        self.asker = Asker(
+            self.place, self.journal, self.bill, self.time, options.rate, self.versions
+        )
         with step("two models are trained and answer offline"):
             self._train()
         self.target = self.place.target(self.work / "uploads")
@@ -95,7 +87,7 @@ class Story:
         with step("version 1 gets all traffic"):
             self._route({"1": 1.0})
             self.bill.run(1)
-            self._only("1", 20)
+            self.asker.only("1", 20)
         self._probe("it serves")
         with step("canary: version 2 comes up without traffic"):
             self.bill.run(3 if self.place.overlap else 2 + self.place.beside)
@@ -103,7 +95,7 @@ class Story:
             self.bill.run(2 + self.place.beside)
         with step("parity check of version 2"):
             self._parity("2")
-            self._only("1", 20)
+            self.asker.only("1", 20, at_once=True)
             row = "weight-zero" if self.place.overlap else "split-absent"
             self.journal.check(
                 row, "version 2 is up, and answered none of 20 requests", agrees=True
@@ -114,16 +106,16 @@ class Story:
             self._route({"1": 1 - SHARE, "2": SHARE})
             self.bill.run(2)
         with step(f"{self.options.requests} requests through the endpoint"):
-            first, end, sent = self._requests()
+            span = self._requests()
         with step("the cloud's own counts"):
-            self._counted(first, end, sent)
+            self._counted(span)
         if self.options.dead_man:
             with step("nobody ticks: the dead-man's switch fires"):
                 self._fires()
         with step("revert: version 1 gets all traffic, the switch is disarmed"):
             self._route({"1": 1.0})
             self.target.arm(None, {}, generation=self._next())
-            self._only("1", 20)
+            self.asker.only("1", 20)
         with step("version 2 is removed"):
             self.bill.run(3 if self.place.overlap else 2)
             self.target.remove("2", generation=self._next())
@@ -133,13 +125,14 @@ class Story:
             self.target.tidy(generation=self._next())
             seen = self._until("it is tidied", lambda e: not e.leftovers)
             _see(seen.traffic() == {"1": 1.0}, f"version 1 has not all traffic: {seen.traffic()}")
-            self._only("1", 10)
+            self.asker.only("1", 10)
 
     # --- steps --------------------------------------------------------------------------------
 
     def _train(self) -> None:
         for version in ("1", "2"):
-            self.versions[version] = train(version, self.work)
+            first = self.versions.get("1")
+            self.versions[version] = train(version, self.work, first.rows if first else None)
             self.digests[version] = self.versions[version].deployment.digest
 
     def _training_job(self) -> None:
@@ -193,7 +186,7 @@ class Story:
     def _parity(self, version: str) -> None:
         one = self.versions[version]
         worst = differs(one.offline, self.target.ask(version, one.rows))
-        self.last = self.time.now()
+        self.asker.last = self.time.now()
         _see(worst <= TOLERANCE, f"version {version} answers otherwise than offline, by {worst:g}")
         self.journal.facts.setdefault("parity", {})[version] = worst
         self.journal.say(f"    {one.rows.num_rows} rows, largest difference {worst:.2g}")
@@ -223,119 +216,58 @@ class Story:
         now = self.time.now()
         _see(_same(seen.traffic(), {"1": 1.0}), f"it fired, and traffic is {seen.traffic()}")
         self._probe("the switch has fired", at=at, seen=now)
-        self._only("1", 20)
+        self.asker.only("1", 20)
         self.journal.facts["dead_man"] = {"seconds_late": round(now - at, 1)}
 
-    def _only(self, version: str, number: int) -> None:
-        """Every request is answered by this version, as it answered offline."""
-        seen = self._send(number)
-        _see(
-            set(seen) == {version},
-            f"only version {version} has traffic, and answered: {dict(seen)}",
-        )
-
-    def _send(self, number: int) -> Counter[str]:
-        seen: Counter[str] = Counter()
-        begin = self.time.now()
-        for index in range(number):
-            row = index % self.versions["1"].rows.num_rows
-            table = self.versions["1"].rows.slice(row, 1).to_pylist()[0]
-            answer = self.place.send(table, self.digests)
-            self.last = self.time.now()
-            offline = (
-                self.versions[answer.version].offline if answer.version in self.versions else None
-            )
-            told = np.array([answer.prediction])
-            own = self._offline(answer.version, row) if offline is not None else told
-            _see(
-                differs(own, told) <= TOLERANCE,
-                f"version {answer.version} answered {answer.prediction} instead of {own[0]}",
-            )
-            seen[answer.version] += 1
-            if self.options.rate:
-                due = begin + (index + 1) / self.options.rate
-                self.time.sleep(max(0.0, due - self.time.now()))
-            if index % 50 == 49:
-                self.bill.check()
-                self.journal.waiting(f"{index + 1} of {number}: {dict(seen)}")
-        return seen
-
-    def _offline(self, version: str, row: int) -> Any:
-        """Return what a version answers offline to a row of version 1."""
-        if not hasattr(self, "_scored"):
-            self._scored: dict[str, Any] = {}
-        if version not in self._scored:
-            from tidegate.endpoint.scorer import load
-
-            model = self.versions[version].deployment.model_dir
-            self._scored[version] = load(model, Task.BINARY).score(self.versions["1"].rows)
-        return self._scored[version][row : row + 1]
-
-    def _requests(self) -> tuple[int, int, Counter[str]]:
-        """Send the canary's requests in minutes of their own: (first, end, who answered)."""
-        begin = math.ceil((self.last + 60) / 60) * 60
-        while (rest := begin + 0.5 - self.time.now()) > 0:
+    def _requests(self) -> Span:
+        """Send the canary's requests, in minutes of their own."""
+        begin = math.ceil((self.asker.last + 60) / 60) * 60
+        while (rest := begin + 5 - self.time.now()) > 0:  # a clock may be some seconds wrong
             self.journal.waiting("a quiet minute, so that the counts are of these requests alone")
             self.time.sleep(min(rest, self.options.poll))
-        sent = self._send(self.options.requests)
-        _see(set(sent) <= {"1", "2"}, f"nobody knows who answered: {dict(sent)}")
+        sent = self.asker.send(self.options.requests)
         self.journal.facts["answered"] = dict(sent)
-        share, total = sent["2"] / sent.total(), sent.total()
-        chance = _chance(sent["2"], total)
-        seen = f"version 2 answered {sent['2']} of {total} ({share:.1%}); as far off by chance: {chance:.2g}"
+        luck = chance(sent["2"], sent.total(), SHARE)
+        seen = (
+            f"version 2 answered {sent['2']} of {sent.total()} ({sent['2'] / sent.total():.1%}); "
+            f"as far off by chance: {luck:.2g}"
+        )
         self.journal.say(f"    {seen}")
         row = "routing" if self.place.overlap else "random-split"
-        self.journal.check(row, seen, agrees=chance >= UNLIKELY)
-        _see(chance >= UNLIKELY, f"the split is not 90 to 10: {seen}")
-        return begin // 60, math.floor(self.last / 60) + 1 + self.place.blur, sent
+        self.journal.check(row, seen, agrees=luck >= UNLIKELY)
+        _see(luck >= UNLIKELY, f"the split is not 90 to 10: {seen}")
+        end = math.floor(self.asker.last / 60) + 2 + self.place.blur
+        return Span(begin // 60, end, sent, self.asker.failed)
 
-    def _counted(self, first: int, end: int, sent: Counter[str]) -> None:
-        """Wait until the cloud's own counts are those of the answers."""
-        counts, deadline = self.place.counts(self.digests), self.last + self.options.counting
-        found: dict[str, int] = {}
-        told, slow, errors = 0.0, 0, 0
-        while True:
-            try:
-                arms = counts.counts(("1", "2"), first, end, MEASURE)
-            except NotJudgedError:
-                raise
-            except OutsideError as error:
-                arms = {}
-                self.journal.waiting(str(error))
-            found = {
-                version: sum(arm.requests for (_, one), arm in arms.items() if one == version)
-                for version in sent
-            }
-            measured = [arm.slow for arm in arms.values()]
-            if found == dict(sent) and None not in measured:
-                told, slow = self.time.now() - self.last, sum(one or 0 for one in measured)
-                errors = sum(arm.errors for arm in arms.values())
-                break
-            if self.time.now() > deadline:
-                raise OutsideError(
-                    f"After {self.options.counting:.0f} s the cloud counts {found}, and "
-                    f"{dict(sent)} were answered; slow answers: {measured}."
-                )
-            self._pause(f"counted so far: {found} of {dict(sent)}")
-        whole = (
-            f"complete {told:.0f} s after the last request ({self.place.late:.0f} s are assumed)"
+    def _counted(self, span: Span) -> None:
+        """See that the cloud's own counts are those of the answers."""
+        last, most = self.asker.last, self.options.counting
+        found = wait_for(
+            self.place.counts(self.digests),
+            span,
+            self._pause,
+            lambda: self.time.now() > last + most,
         )
-        self.journal.say(f"    {found} requests, {errors} errors, {slow} slow; {whole}")
+        told = self.time.now() - last
+        whole = f"complete {told:.0f} s after the last request; {self.place.late:.0f} s are assumed"
+        self.journal.say(
+            f"    {dict(found.requests)}, {found.errors} errors, {found.slow} slow; {whole}"
+        )
         self.journal.facts["counted"] = {
-            **found,
-            "errors": errors,
-            "slow": slow,
-            "seconds": round(told),
-        }
+            **found.requests, "errors": found.errors, "slow": found.slow, "seconds": round(told)
+        }  # fmt: skip
         late, latency = (
             ("metrics-late", "trimmed-count") if self.place.overlap
             else ("metric-delay", "latency-distribution")
         )  # fmt: skip
         self.journal.check(late, whole, agrees=told <= self.place.late + 2 * self.options.poll)
-        seen = f"{slow} of {sum(found.values())} answers took longer than {MEASURE.slower_than:g} s"
-        self.journal.check(latency, seen, agrees=0 <= slow <= sum(found.values()))
-        _see(errors == 0, f"{errors} errors are counted, and every request was answered")
-        self._probe("counts are there", since=(first - 1) * 60, until=first * 60)
+        seen = f"{found.slow} answers of more than {MEASURE.slower_than:g} s (None: not told)"
+        self.journal.check(latency, seen, agrees=found.slow is not None)
+        _see(
+            found.errors <= span.failed,
+            f"{found.errors} errors are counted, {span.failed} were seen",
+        )
+        self._probe("counts are there", since=(span.first - 1) * 60, until=span.first * 60)
 
     # --- waiting ------------------------------------------------------------------------------
 
@@ -387,15 +319,3 @@ def _see(true: bool, otherwise: str) -> None:
 
 def _same(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
     return all(abs(one.get(key, 0.0) - other.get(key, 0.0)) < 1e-6 for key in {*one, *other})
-
-
-def _chance(number: int, total: int) -> float:
-    """Return the chance that a split of `SHARE` is at least as far off: binomial, two-sided."""
-    lower = sum(_binomial(k, total) for k in range(number + 1))
-    upper = sum(_binomial(k, total) for k in range(number, total + 1))
-    return min(1.0, 2 * min(lower, upper))
-
-
-def _binomial(k: int, n: int) -> float:
-    log = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    return math.exp(log + k * math.log(SHARE) + (n - k) * math.log(1 - SHARE))

@@ -74,7 +74,7 @@ def script(cloud: str, environment: dict[str, str], *more: str) -> subprocess.Po
         if not key.startswith(("AWS_", "TIDEGATE_", "GOOGLE_"))
     }  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.smoke", cloud, "--poll", "30", "--rate", "0", *more],
+        [sys.executable, "-m", "tests.smoke", cloud, "--yes", "--poll", "30", "--rate", "0", *more],
         cwd=ROOT, env={**clean, **environment, "OMP_NUM_THREADS": "1"}, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -193,9 +193,9 @@ class Slow:
 def test_it_ends_itself_before_the_ceiling_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def trained(version: str, into: Path) -> Any:
+    def trained(version: str, into: Path, requests: Any = None) -> Any:
         one = Deployment(version=version, digest="d", model_dir=into, task=Task.BINARY)
-        return Version(one, pa.table({"x": [1.0]}), np.array([0.5]))
+        return Version(one, pa.table({"x": [1.0]}), np.array([0.5]), np.array([0.5]))
 
     monkeypatch.setattr(story, "train", trained)
     slow = Slow()
