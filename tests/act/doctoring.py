@@ -24,7 +24,7 @@ def _clocked(environ, builtins, real, module):  # the test's: see tests/act/doct
     fast.sleep = lambda seconds: real.sleep(seconds / scale)
     follows = (
         "tidegate.perform", "tidegate.commands.recording", "tidegate.commands.watch", "tidegate.commands.release",
-        "tidegate.commands.operate", "tidegate.adapters.metrics.", "tidegate.adapters.target.",
+        "tidegate.commands.operate", "tidegate.adapters.metrics.", "tidegate.adapters.target.", "tidegate.adapters.compute.",
     )
     importing = builtins.__import__
 

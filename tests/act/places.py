@@ -40,7 +40,6 @@ QUIET, BUSY = 3.0, 40.0  # requests a second
 BUCKET = "acme-models"
 PLACE = "production-operate"  # the environment whose jobs are let in
 _PINNED = re.compile(re.escape(REPOSITORY) + r"/\.github/workflows/deliver\.yml@([0-9a-f]{40})")
-_JOBS = (Job.DECIDE, Job.OPERATE)
 
 CANARY = """\
   canary:
@@ -74,6 +73,7 @@ class Place(Protocol):
     """A cloud as the story meets it."""
 
     config: str  # of mlops.yaml: registry and release
+    training: str  # of mlops.yaml: what trains there
     known: Values  # what the policies are filled in with
     inputs: Mapping[str, str]  # of the user's workflow
 
@@ -121,6 +121,14 @@ release:
     region: eu-west-1
   metrics: {{from: cloudwatch, delay: 60s}}
 """
+    training: str = f"""\
+  compute: sagemaker
+  sagemaker:
+    image: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/flights-train:1
+    role: flights-training
+    bucket: s3://{BUCKET}/training
+    region: eu-west-1
+"""
 
     def __post_init__(self) -> None:
         account, region = self.cloud.account, self.cloud.region
@@ -133,6 +141,8 @@ release:
                 "account": account, "region": region, "endpoint": ENDPOINT, "model": ENDPOINT,
                 "bucket": BUCKET, "prefix": "tidegate", "registry_prefix": "registry",
                 "execution_role": "flights-serving", "scheduler_role": "flights-dead-man",
+                "train_role": "flights-training", "train_prefix": "training",
+                "train_image_account": account, "train_image": "flights-train",
                 "repository_id": str(NUMBER), "owner_id": str(OWNER),
             }
         )  # fmt: skip
@@ -144,7 +154,7 @@ release:
 
     def trust(self, issuer: Issuer) -> None:
         prefix = f"{policy.ISSUER}:"
-        for job in _JOBS:
+        for job in Job:
             document = policy.aws_trust(caller(issuer.commit), job, self.known)
             (statement,) = document["Statement"]
             claims = {
@@ -228,6 +238,7 @@ class OnVertex:
     inputs: Mapping[str, str] = field(init=False)
     known: Values = field(init=False)
     config: str = field(init=False)
+    training: str = field(init=False)
 
     def __post_init__(self) -> None:
         project, number, region = self.cloud.project, self.cloud.number, self.cloud.region
@@ -238,14 +249,15 @@ class OnVertex:
         }
         accounts = {
             name: f"flights-{name}@{project}.iam.gserviceaccount.com"
-            for name in ("serving", "dead-man")
+            for name in ("serving", "dead-man", "training")
         }
         self.known = values(
             {
                 "project": project, "project_number": number, "region": region,
                 "endpoint": ENDPOINT, "model": ENDPOINT, "bucket": BUCKET, "prefix": "tidegate",
                 "registry_prefix": "registry", "runner_account": accounts["serving"],
-                "scheduler_account": accounts["dead-man"], "repository_id": str(NUMBER),
+                "scheduler_account": accounts["dead-man"], "train_account": accounts["training"],
+                "train_prefix": "training", "repository_id": str(NUMBER),
                 "owner_id": str(OWNER),
             }
         )  # fmt: skip
@@ -261,6 +273,15 @@ release:
     service_account: {accounts["serving"]}
   metrics: {{from: monitoring, delay: 60s}}
 """
+        self.training = f"""\
+  compute: vertex
+  vertex:
+    image: {region}-docker.pkg.dev/{project}/train/flights:1
+    project: {project}
+    region: {region}
+    bucket: gs://{BUCKET}/training
+    service_account: {accounts["training"]}
+"""
 
     def env(self) -> dict[str, str]:
         # The same clock: now = origin + (real - origin) * scale.
@@ -274,7 +295,7 @@ release:
 
     def trust(self, issuer: Issuer) -> None:
         who = caller(issuer.commit)
-        for job in _JOBS:
+        for job in Job:
             # The stand-in knows no CEL: the terms of the printed condition, one by one.
             provider = policy.gcp_provider(who, job, self.known)
             claims = {
@@ -321,14 +342,14 @@ release:
         return sorted((endpoints - {ENDPOINT}) | (models - used) | switches)
 
     def assert_permitted(self) -> None:
-        holders = {policy.gcp_account(job, self.known): job for job in _JOBS}
+        holders = {policy.gcp_account(job, self.known): job for job in Job}
         seen = set()
         for call in list(self.cloud.calls):
             job = holders.get(call.principal)
             if job is not None:
                 seen.add(job)
                 assert_permitted([call], Cloud.GCP, [job], known=self.known)
-        assert seen == set(_JOBS)
+        assert seen == set(Job)
 
     def secrets(self) -> list[str]:
         return ["ya29.loopback-"]
@@ -382,6 +403,14 @@ class CloudFlights(Flights):
         """What became of the passengers' requests so far, in this or the last block."""
         found: dict[str, Any] = json.loads((self.world.folder / "passengers.json").read_text())
         return found
+
+    def trained_there(self) -> dict[str, str | bytes | None]:
+        """Return what a push changes so that the cloud trains."""
+        config = (self.world.work / "mlops.yaml").read_text()
+        before = "  timeout: 10m\n"
+        assert config.count(before) == 1
+        # Hours, because the cloud's clock is the fast one.
+        return {"mlops.yaml": config.replace(before, f"  timeout: 4h\n{self.place.training}")}
 
     def overlay(self, name: str) -> dict[str, str | bytes | None]:
         """Return what a push of the example's story changes, with fewer trees: training takes seconds."""
