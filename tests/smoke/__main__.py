@@ -168,6 +168,7 @@ def _cleaned(place: Place, journal: Journal, clocks: Time) -> list[str]:
     try:
         with journal.step("everything is deleted"):
             place.sweep(journal.waiting, SWEPT)
+            journal.bill.run(0)
         with journal.step("nothing is left"):
             end = clocks.now() + LATE
             while True:
@@ -180,7 +181,6 @@ def _cleaned(place: Place, journal: Journal, clocks: Time) -> list[str]:
                     place.sweep(journal.waiting, SWEPT)
     except TidegateError as error:
         left = [f"perhaps something of {place.name}: {error}"]
-    journal.bill.run(0 if not left else journal.bill.machines)
     return left
 
 

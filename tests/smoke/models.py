@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ def train(version: str, into: Path, requests: pa.Table | None = None) -> Version
 
     from tidegate.endpoint.scorer import load
 
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # what it says of pickles is known here
     rng = np.random.default_rng(int(version))
     frame = pd.DataFrame({"x": rng.normal(size=400), "z": rng.normal(size=400)})
     truth = (frame.x + int(version) * frame.z + rng.normal(size=400) > 0).astype(int)

@@ -127,7 +127,10 @@ class OnSageMaker:
         elif moment == "the switch has fired":
             at = self._schedule()
             late = known["seen"] - known["at"]
-            journal.probe("schedule-precision", lambda: (f"{late:.0f} s late", -1 <= late <= 90))
+            journal.probe(
+                "schedule-precision",
+                lambda: (f"seen {late:.0f} s after its time", -1 <= late <= 60 + known["slack"]),
+            )
             journal.probe("schedule-ends", lambda: (f"it is {'there' if at else 'gone'}", bool(at)))
         elif moment == "counts are there":
             journal.probe(

@@ -65,6 +65,7 @@ class Story:
     target: SafeTarget = field(init=False)
     asker: Asker = field(init=False)
     generation: int = 0
+    moved: float = 0.0  # seconds that the last change of weights took
 
     def play(self) -> None:
         """Raises OutsideError where the cloud, or what it does, is not as it must be."""
@@ -195,10 +196,12 @@ class Story:
         self.target.route(traffic, generation=self._next())
         if len(traffic) > 1:
             self._probe("weights were asked for")
+        begin = self.time.now()
         self._until(
             "weights move",
             lambda e: e.busy is None and _same(e.traffic(), traffic) and e.tripped is None,
         )
+        self.moved = self.time.now() - begin
 
     def _arm(self, seconds: float) -> float:
         at = self.time.now() + seconds
@@ -215,7 +218,8 @@ class Story:
         )
         now = self.time.now()
         _see(_same(seen.traffic(), {"1": 1.0}), f"it fired, and traffic is {seen.traffic()}")
-        self._probe("the switch has fired", at=at, seen=now)
+        slack = self.moved + 2 * self.options.poll
+        self._probe("the switch has fired", at=at, seen=now, slack=slack)
         self.asker.only("1", 20)
         self.journal.facts["dead_man"] = {"seconds_late": round(now - at, 1)}
 

@@ -132,8 +132,11 @@ class OnVertex:
         elif moment == "the switch has fired":
             late = known["seen"] - known["at"]
             job = self._google.get(self._job)
-            seen = f"{late:.0f} s late, last attempt {job.get('lastAttemptTime')}"
-            journal.probe("fires", lambda: (seen, -1 <= late <= 90 and "lastAttemptTime" in job))
+            seen = f"seen {late:.0f} s after its time, last attempt {job.get('lastAttemptTime')}"
+            journal.probe(
+                "fires",
+                lambda: (seen, -1 <= late <= 60 + known["slack"] and "lastAttemptTime" in job),
+            )
 
     def _row(self) -> dict[str, Any]:
         row = self._calls.endpoint(self.name)
