@@ -21,7 +21,9 @@ MODULES = sorted(SRC.rglob("*.py"))
 # The package -> the files that may import it at run time (a folder ends in /).
 SOLE = {
     "mlflow": [
-        "adapters/registry/mlflow.py", "adapters/tracking/mlflow.py", "endpoint/scorer.py",
+        "adapters/registry/mlflow.py",
+        "adapters/tracking/mlflow.py",
+        "endpoint/scorer.py",
         "container/tracking.py",
     ],
     "requests": [

@@ -122,7 +122,9 @@ class Answers(Protocol):
     delay: float
 
     # Everything answered in [since, until) by these versions, in any order, each row once.
-    def answers(self, versions: Sequence[str], since: float, until: float) -> Iterator[Answered]: ...
+    def answers(
+        self, versions: Sequence[str], since: float, until: float
+    ) -> Iterator[Answered]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

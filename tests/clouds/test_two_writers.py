@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,7 +45,8 @@ def test_two_controllers_at_once_end_where_one_does(
     engine.until_rest()
     engine.rates = {"2": errors}
     engine.request(engine.version(2), POLICY)
-    over, bugs = threading.Event(), []
+    over = threading.Event()
+    bugs: list[str] = []
 
     def second() -> None:
         other = CloudEngine.begin(engine.root, place)
@@ -55,7 +57,7 @@ def test_two_controllers_at_once_end_where_one_does(
             except OutsideError:
                 pass  # it came too late: it reads again
             except Exception as error:  # noqa: BLE001 (shown in the main thread)
-                bugs.append(error)
+                bugs.append("".join(traceback.format_exception(error)))
                 return
             time.sleep(0.02)
 

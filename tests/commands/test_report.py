@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +32,10 @@ from tidegate.core.model import Cause, Outcome, VersionRef
 from tidegate.digests import folder_digest
 from tidegate.errors import Exit, NotJudgedError, OutsideError
 from tidegate.home import MODEL, VERDICT
-from tidegate.home import RUN as RUN_FILE
 from tidegate.render.comment import comment
 from tidegate.render.report import Override
 from tidegate.render.verdict import document
+from tidegate.run_record import save
 from tidegate.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _write(context: Context, judged: Verdict) -> Path:
     context.bundle.mkdir(parents=True)
     path = context.bundle / VERDICT
     path.write_text(json.dumps(document(judged)))
-    (context.bundle / RUN_FILE).write_text(json.dumps({"version": 1, **asdict(RUN)}))
+    save(context.bundle, RUN)
     return path
 
 

@@ -5,7 +5,8 @@ https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.mod
 
 from __future__ import annotations
 
-import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate.adapters.target import vertex_names as names
@@ -16,8 +17,6 @@ from tidegate.errors import OutsideError
 from tidegate.packing import pack_vertex
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tidegate.adapters.target.vertex_calls import Calls
     from tidegate.adapters.target.vertex_files import Files
     from tidegate.core.clouds import Vertex
@@ -64,12 +63,11 @@ class Models:
         version, digest = deployment.version, deployment.digest
         python = python_of(deployment.model_dir)
         folder = names.folder(version, digest)
-        into = self._work / folder
-        try:
-            archive = pack_vertex(deployment.model_dir, digest, deployment.task, into)
+        self._work.mkdir(parents=True, exist_ok=True)
+        # A folder of its own: two passes on one machine may pack the same model.
+        with tempfile.TemporaryDirectory(dir=self._work, prefix="pack-") as into:
+            archive = pack_vertex(deployment.model_dir, digest, deployment.task, Path(into))
             sha256 = self._files.put(folder, archive)
-        finally:
-            shutil.rmtree(into, ignore_errors=True)
         return Packed(
             version=version,
             digest=digest,
