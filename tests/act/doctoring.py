@@ -65,8 +65,10 @@ def identified(house: House, url: str, bearer: str) -> list[tuple[str, str]]:
     found = []
     for path in sorted((house.folder / ".github" / "workflows").glob("*.yml")):
         text = path.read_text()
-        jobs: dict[str, Any] = yaml.load(text, Loader=yaml.BaseLoader)["jobs"]
-        for name, job in jobs.items():
+        workflow: dict[str, Any] = yaml.load(text, Loader=yaml.BaseLoader)
+        if "workflow_call" not in workflow["on"]:
+            continue  # our own
+        for name, job in workflow["jobs"].items():
             permissions = job.get("permissions")
             if "steps" not in job or not isinstance(permissions, dict):
                 continue

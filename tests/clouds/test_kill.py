@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.real, pytest.mark.timeout(7200)]
 
 STORIES = {"promote": 0.01, "revert": 0.4}  # the candidate's share of errors
-SAMPLE = 9  # kills of each story outside the heavy run
+SAMPLE = 4  # kills of each story outside the heavy run
 
 
 def lived(root: Path, where: str, story: str, at: int) -> tuple[dict[str, Any], int]:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.engine import POLICY, Engine
 from tests.fakes import FakeTarget, SlowTarget
-from tidegate.core.events import Alerted, Held, Ordered, Phase, Resumed
+from tidegate.core.events import Alerted, Held, Ordered, Phase, Refused, Resumed
+from tidegate.render.ledger import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +81,10 @@ def test_a_container_that_does_not_come_up_is_refused_and_removed(tmp_path: Path
     engine.run(20)
     assert [r.phase for r in engine.state.past] == [Phase.PROMOTED, Phase.REFUSED]
     assert engine.state.past[-1].cause == "not_ready"
+    chain = engine.ledger.read().chain
+    (refused,) = [e.payload for e in chain if isinstance(e.payload, Refused)]
+    assert refused.reason == "its container stopped"
+    assert "its container stopped" in describe(refused, str)
     assert list(target.variants) == ["1"]
     assert target.read().traffic() == {"1": 1.0}
 

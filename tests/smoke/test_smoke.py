@@ -131,6 +131,7 @@ def test_the_whole_story_ends_well_and_leaves_nothing(cloud: str) -> None:
     assert 0 < result["dollars"] < 9
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("cloud", GIVEN)
 def test_interrupted_in_the_middle_it_takes_everything_down(cloud: str) -> None:
     with account(cloud) as (place, environment):
@@ -190,6 +191,7 @@ class Slow:
         return []
 
 
+@pytest.mark.heavy
 def test_it_ends_itself_before_the_ceiling_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

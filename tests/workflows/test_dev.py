@@ -160,5 +160,7 @@ def test_every_command_has_one_line_of_help() -> None:
         ["bash", str(ROOT / "dev")], capture_output=True, text=True, check=True, env={**os.environ}
     )
     shown = [line.split()[1] for line in done.stdout.splitlines()]
-    assert set(shown) == {"demo", "test", "github", "lint", "bench", "heavy", "build", "lock"}
+    assert set(shown) == {
+        "demo", "test", "github", "lint", "bench", "heavy", "build", "lock", "smoke-sagemaker", "smoke-vertex",
+    }  # fmt: skip
     assert len(shown) == len(set(shown))

@@ -124,6 +124,7 @@ class Refused:
 
     rollout: str
     cause: str
+    reason: str = ""  # what the endpoint says of it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

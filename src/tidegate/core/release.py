@@ -50,6 +50,7 @@ GAP = 20  # evidence intervals without one after which nobody was watching
 BROKEN = "endpoint_broken"
 CRASHES = 5  # restarts of a variant that was never ready after which we give it up
 _BACK = (Phase.REVERTED, Phase.WITHDRAWN, Phase.SUPERSEDED)
+_SAID = 1000  # characters of what an endpoint says that the ledger keeps
 _SAME = 5e-4  # shares this close are the same: routers count in basis points
 
 
@@ -249,7 +250,8 @@ def _deploy(rollout: Rollout, seen: Observation) -> Action:
     if variant.ready:
         return Append(Deployed(rollout=rollout.id))
     if _dead(variant, seen, since=rollout.requested_at):
-        return Append(Refused(rollout=rollout.id, cause="not_ready"))
+        said = (variant.failed or "")[:_SAID]
+        return Append(Refused(rollout=rollout.id, cause="not_ready", reason=said))
     return Wait("starting")
 
 

@@ -75,8 +75,9 @@ def describe(payload: Payload, quote: Callable[[str], str] = str) -> str:  # noq
             found = "answers as offline" if ok else "does not answer as offline"
             skew = f"; empty in live requests: {', '.join(map(quote, columns))}" if columns else ""
             return f"served model {found} on {rows} rows (largest difference {worst:.1g}){skew}"
-        case Refused(cause=why):
-            return f"refused before any traffic: {cause(why)}"
+        case Refused(cause=why, reason=said):
+            what = f": {quote(said)}" if said else ""
+            return f"refused before any traffic: {cause(why)}{what}"
         case Routing(phase=phase, traffic=traffic, cause=why):
             split = ", ".join(f"version {v} {share(s)}" for v, s in traffic.items())
             return f"{_ROUTED[Phase(phase)]} ({split}): {cause(why)}"

@@ -117,6 +117,7 @@ def _workflow(cloud: Cloud, known: Values) -> Iterator[str]:
 def _preface(cloud: Cloud, known: Values) -> Iterator[str]:
     yield "# Each policy lets in the named jobs of this repository alone, by equality on every claim."
     yield "# The pinned commit is one of them: after an upgrade of the pin, print and apply them again."
+    yield "# What is there already is updated (behind ||); an error that it exists is none."
     if cloud is Cloud.AWS:
         yield "# once per account:"
         yield (
@@ -132,7 +133,11 @@ def _preface(cloud: Cloud, known: Values) -> Iterator[str]:
 
 def _aws(made: dict[str, Any]) -> Iterator[str]:
     name = made["role"]
-    yield f"aws iam create-role --role-name {name} --assume-role-policy-document {_json(made['trust'])}"
+    trust = _json(made["trust"])
+    yield (
+        f"aws iam create-role --role-name {name} --assume-role-policy-document {trust}"
+        f" || aws iam update-assume-role-policy --role-name {name} --policy-document {trust}"
+    )
     yield (
         f"aws iam put-role-policy --role-name {name} --policy-name tidegate"
         f" --policy-document {_json(made['permissions'])}"
@@ -152,10 +157,11 @@ def _gcp(holder: Holder, made: dict[str, Any], known: Values) -> Iterator[str]:
         )
     if held := ",".join(made["role"]["includedPermissions"]):
         role = f"tidegate.{holder}"
-        yield (
-            f"gcloud iam roles create {role} {project} --title {shlex.quote(made['role']['title'])}"
+        said = (
+            f"{role} {project} --title {shlex.quote(made['role']['title'])}"
             f" --stage GA --permissions {held}"
         )
+        yield f"gcloud iam roles create {said} || gcloud iam roles update {said}"
         yield (
             f"gcloud projects add-iam-policy-binding {known['project']}"
             f" --role projects/{known['project']}/roles/{role}"
@@ -168,13 +174,15 @@ def _gcp(holder: Holder, made: dict[str, Any], known: Values) -> Iterator[str]:
 def _provider(job: Job, made: dict[str, Any], known: Values, project: str) -> Iterator[str]:
     provider = made["provider"]
     mapping = ",".join(f"{key}={value}" for key, value in provider["attributeMapping"].items())
-    yield (
-        f"gcloud iam workload-identity-pools providers create-oidc tidegate-{job} --location global"
+    said = (
+        f"tidegate-{job} --location global"
         f" --workload-identity-pool {known['pool']} {project}"
         f" --issuer-uri {provider['oidc']['issuerUri']} --allowed-audiences {made['audience']}"
         f" --attribute-mapping {shlex.quote(mapping)}"
         f" --attribute-condition {shlex.quote(provider['attributeCondition'])}"
     )
+    providers = "gcloud iam workload-identity-pools providers"
+    yield f"{providers} create-oidc {said} || {providers} update-oidc {said}"
 
 
 def _binding(binding: dict[str, Any], project: str) -> str:
