@@ -4,6 +4,7 @@ Unchanged, act v0.2.87 differs from GitHub where our workflows stand or fall:
 
 * when a called workflow fails, the jobs after it never run, not even with ``if: always()``;
 * the calling job's result is that of whichever called job ended last, not a failure if any failed;
+* a skipped job's outputs are the expressions as they were written, where they should be empty;
 * a job whose matrix is empty gets no result, and one that has no value ends everything, where the
   job's condition should have skipped it;
 * a step's output is a terminal, where a runner's is a pipe;
@@ -53,6 +54,11 @@ CORRECTIONS = (
     ),
     ("pkg/runner/runner.go", 'jobName := fmt.Sprintf("%-*s", maxJobNameLen, rc.String())', ""),
     ("pkg/runner/job_executor.go", "rc.caller.runContext.result(jobResult)", ""),
+    (
+        "pkg/runner/run_context.go",
+        'rc.result("skipped")',
+        'rc.result("skipped"); rc.Run.Job().Outputs = nil',
+    ),
     (
         "pkg/runner/run_context.go",
         'WithField("jobResult", "skipped").Debugf(',

@@ -202,6 +202,19 @@ def test_a_matrix_that_a_failed_job_did_not_make_is_not_looked_at(world: World) 
     assert "failure skipped" in result.job("required").log
 
 
+def test_a_skipped_job_has_no_outputs(world: World) -> None:
+    text = USER.split("jobs:", maxsplit=1)[0] + (
+        "jobs: {a: {if: false, runs-on: ubuntu-latest, outputs: {x: '${{ steps.s.outputs.x }}'}, "
+        "steps: [{id: s, run: exit 0}]}, "
+        "b: {runs-on: ubuntu-latest, outputs: {x: '${{ steps.s.outputs.x }}'}, "
+        "steps: [{id: s, run: 'echo x=1 >> \"$GITHUB_OUTPUT\"'}]}, "
+        "c: {needs: [a, b], if: '!cancelled()', runs-on: ubuntu-latest, "
+        "steps: [{run: 'echo told ${{ needs.a.outputs.x || needs.b.outputs.x }}'}]}}"
+    )
+    world.commit("first", {".github/workflows/mlops.yml": text})
+    assert "told 1" in world.push().job("c").log
+
+
 def test_a_run_lists_its_jobs_under_the_names_that_github_gives_them(world: World) -> None:
     world.commit("first", _files('["one"]'))
     result = world.push()
