@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.aws.state import Model
 
 SCRIPT = Path(__file__).with_name("container.py")
+DRAINING = 10.0  # seconds
 UNHEALTHY = (
     "The primary container for production variant {variant} did not pass the ping health check. "
     "Please check CloudWatch logs for this endpoint."
@@ -52,6 +53,7 @@ class ModelServer:
         self.reason = ""
         self.port = 0
         self.users = 0
+        self.asked = 0  # requests under way
         self.home = Path(tempfile.mkdtemp(prefix="aws-model-"))
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -80,6 +82,7 @@ class Fleet:
         self._lock = threading.Lock()
         self._s3: Any = None
         self._threads: list[threading.Thread] = []
+        self._closing = False
         self.logs: dict[str, str] = {}  # of servers that are gone, by model
 
     # --- the bucket -----------------------------------------------------------------------------
@@ -124,7 +127,14 @@ class Fleet:
         if server.users <= 0 and self._servers.get(server.key) is server:
             del self._servers[server.key]
             self.logs[server.key[0]] = server.log
-            self._aside(server.stop)
+            self._aside(self._drained, server)
+
+    def _drained(self, server: ModelServer) -> None:
+        """Stop a server that is not used any more, once it has answered what it was asked."""
+        end = time.monotonic() + DRAINING
+        while server.asked and not self._closing and time.monotonic() < end:
+            time.sleep(0.02)
+        server.stop()
 
     def revive(self, server: ModelServer) -> None:
         """Start a container again that has died, as the platform does."""
@@ -147,6 +157,7 @@ class Fleet:
 
     def close(self) -> None:
         """End every container, also those that are about to start."""
+        self._closing = True
         for server in list(self._servers.values()):
             server.state = "failed"
         for thread in self._threads:

@@ -95,7 +95,12 @@ def invoke(cloud: Cloud, params: Row) -> Row:
                 "ValidationError", f"Endpoint {name} of account {cloud.account} not found."
             )
         variant, server = choose(cloud, endpoint, params.get("TargetVariant"))
-    reply = ask(server, params, cloud.invocation_timeout)
+        server.asked += 1
+    try:
+        reply = ask(server, params, cloud.invocation_timeout)
+    finally:
+        with cloud.lock:
+            server.asked -= 1
     if reply.status == 0:
         cloud.fleet.revive(server)
     with cloud.lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -163,6 +164,22 @@ def test_a_slow_container_times_out(kit: Kit) -> None:
     assert kit.points("Invocations", "Sum") == [1.0]
     assert kit.points("ModelLatency", "Maximum")[0] > 200_000
     assert kit.points("OverheadLatency", "SampleCount") == [1.0]
+
+
+@exercises("drained")
+def test_a_container_that_is_taken_away_answers_what_it_was_asked(kit: Kit, cloud: Cloud) -> None:
+    kit.model("v1", SECONDS=1)
+    kit.endpoint({"v1": 1})
+    kit.model("v2")
+    kit.config("next", {"v2": 1})
+    with ThreadPoolExecutor(1) as pool:
+        before = pool.submit(kit.invoke)
+        kit.until(lambda: cloud.called("InvokeEndpoint"), bool)
+        kit.sm.update_endpoint(EndpointName="e", EndpointConfigName="next")
+        kit.settle()
+        assert not before.done()
+        assert kit.invoke() == "v2/v2"
+        assert before.result() == "v1/v1"
 
 
 def captured(kit: Kit) -> list[tuple[str, dict[str, Any]]]:
