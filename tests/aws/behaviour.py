@@ -104,7 +104,7 @@ TABLE = (
     Row("container-restarts", "A container that has died is started again when a request finds it dead; that request is a model error.",
         "assumed", DG + "your-algorithms-inference-code.html"),
     Row("drained", "A container that is taken away answers what it was asked before: an update costs no request.",
-        "documented", DG + "realtime-endpoints-update.html"),
+        "documented", API + "API_UpdateEndpoint.html"),
     Row("container-logs", "What a container printed before it failed is in /aws/sagemaker/Endpoints/<endpoint>, stream <variant>/<instance>.",
         "documented", DG + "logging-cloudwatch.html"),
     Row("one-process-per-model", "A model has one process, shared by every variant and fleet that serves it; instance counts are bookkeeping.",
