@@ -171,7 +171,8 @@ release:
         return ["--cloud=sagemaker", f"--url={self.cloud.url}", f"--region={self.cloud.region}"]
 
     def split(self) -> dict[str, float]:
-        variants = self.cloud.endpoints[ENDPOINT].describe(self.cloud)["ProductionVariants"]
+        with self.cloud.lock:
+            variants = self.cloud.endpoints[ENDPOINT].describe(self.cloud)["ProductionVariants"]
         total = sum(row["CurrentWeight"] for row in variants)
         return {
             row["VariantName"].removeprefix("v"): round(100 * row["CurrentWeight"] / total)

@@ -130,6 +130,7 @@ def test_2_a_better_model_trained_there_is_promoted_by_the_clouds_own_counts(
     body = _comment(flights, pull)
     flights.keep(f"{cloud}-1-promoted", body)
     assert "promoted" in body.lower()
+    assert re.search(rf"trained in .* on `{cloud} [\w.-]+`, (.* billed, )?about \$", body)
     assert re.search(
         r"one more variant \(1 x [\w.-]+\): .* of canary, .* of holdback, about \$", body
     )
