@@ -20,7 +20,7 @@ from tests.act.house import House
 from tests.act.issuer import issuing
 from tests.act.places import CloudFlights
 from tests.act.world import World
-from tidegate.core.events import Phase
+from tidegate.core.events import ParityChecked, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,6 +174,8 @@ def test_4_each_job_did_what_its_policy_lets_it_with_tokens_that_nobody_saw(
     flights: CloudFlights,
 ) -> None:
     flights.place.assert_permitted()
+    checked = [e.payload for e in flights.book.chain if isinstance(e.payload, ParityChecked)]
+    assert [(parity.ok, parity.rows) for parity in checked] == [(True, 300)] * 3
     issuer = flights.issuer
     assert {
         (g["environment"], g["job_workflow_ref"].partition("@")[0].rpartition("/")[2])
