@@ -132,7 +132,7 @@ def test_2_a_better_model_trained_there_is_promoted_by_the_clouds_own_counts(
     assert "promoted" in body.lower()
     assert re.search(rf"trained in .* on `{cloud} [\w.-]+`, (.* billed, )?about \$", body)
     assert re.search(
-        r"one more variant \(1 x [\w.-]+\): .* of canary, .* of holdback, about \$", body
+        r"one more variant \(`1 x [\w.-]+`\): .* of canary, .* of holdback, about \$", body
     )
     assert not world.hub.state.issues
 

@@ -90,7 +90,7 @@ def test_the_ledgers_page_tells_it_live_and_in_the_end(tmp_path: Path) -> None:
     engine = started(tmp_path, **BILL)
     book = engine.ledger.read()
     shown = page("m", book.state, book.chain)
-    assert "Cost so far: `one more variant (2 x ml.m5.large): " in shown
+    assert "Cost so far: one more variant (`2 x ml.m5.large`): " in shown
     engine.run(240)
     book = engine.ledger.read()
     shown = page("m", book.state, book.chain)

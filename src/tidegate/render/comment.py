@@ -174,7 +174,7 @@ def _now(report: Report) -> str:
 def _spending(story: Story | None) -> str:
     """Return what the rollout has cost so far; nothing where nobody bills it."""
     spending = spent(story.rollout, story.until) if story else None
-    return "" if spending is None else words(spending)
+    return "" if spending is None else words(spending, code)
 
 
 def asked(finding: Finding) -> str:

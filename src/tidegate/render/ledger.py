@@ -147,7 +147,7 @@ def page(name: str, state: State, chain: tuple[Event, ...]) -> str:
 def _cost(rollout: Rollout, now: float) -> str:
     """Return what a rollout costs, in words; nothing where nobody bills it."""
     spending = spent(rollout, now)
-    return "" if spending is None else code(words(spending), 300)
+    return "" if spending is None else words(spending, code)
 
 
 def _since(state: State) -> str:

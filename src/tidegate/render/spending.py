@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from tidegate.render.words import lasting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tidegate.core.spending import Spending
 
 
-def words(spending: Spending) -> str:
-    """Return what a rollout costs beside what serves anyway.
+def words(spending: Spending, quote: Callable[[str], str] = str) -> str:
+    """Return what a rollout costs beside what serves anyway; ``quote``: for the machine's name.
 
     >>> from tidegate.core.spending import Spending
     >>> words(Spending(machine="1 x ml.m5.large", canary=1.5, holdback=48, hourly=0.115))
@@ -21,7 +23,7 @@ def words(spending: Spending) -> str:
     if spending.holdback > 0:
         parts.append(f"{lasting(spending.holdback * 3600)} of holdback")
     parts.append(dollars(spending.dollars))
-    return f"one more variant ({spending.machine}): {', '.join(parts)}"
+    return f"one more variant ({quote(spending.machine)}): {', '.join(parts)}"
 
 
 def dollars(amount: float | None) -> str:
