@@ -58,6 +58,7 @@ class FakeTarget:
     busy: str | None = None
     broken: str | None = None
     leftovers: tuple[str, ...] = ()
+    asked: tuple[int, dict[str, float]] = (-1, {})  # generation and split of the last route
 
     def read(self) -> Endpoint:
         return Endpoint(
@@ -71,7 +72,11 @@ class FakeTarget:
         )
 
     def deploy(self, deployment: Deployment, *, generation: int) -> None:
-        self._fence(generation)
+        self._check(generation)
+        present = self.variants.get(deployment.version)
+        if present is not None and present.digest != deployment.digest:
+            raise OutsideError("the version is there with other bytes")
+        self.generation = generation
         self.variants.setdefault(
             deployment.version,
             Variant(
@@ -80,7 +85,13 @@ class FakeTarget:
         )
 
     def route(self, traffic: Traffic, *, generation: int) -> None:
-        self._fence(generation)
+        self._check(generation)
+        wanted = {version: share for version, share in traffic.items() if share}
+        if abs(sum(wanted.values()) - 1) > 1e-6 or not wanted.keys() <= self.variants.keys():
+            raise OutsideError("these are no shares of what is deployed")
+        if generation == self.asked[0] and wanted != self.asked[1]:
+            raise OutsideError("this generation asked for another split before")
+        self.asked, self.generation = (generation, wanted), generation
         self.tripped = None
         self.variants = {
             name: replace(variant, share=traffic.get(name, 0.0))
@@ -88,14 +99,26 @@ class FakeTarget:
         }
         self.routed.append(dict(traffic))
 
+    def meddle(self, traffic: Traffic) -> None:
+        """Move traffic by hand, past the fence: what somebody does in a cloud's console."""
+        self.tripped = None
+        self.variants = {
+            name: replace(variant, share=traffic.get(name, 0.0))
+            for name, variant in self.variants.items()
+        }
+
     def remove(self, version: str, *, generation: int) -> None:
-        self._fence(generation)
+        self._check(generation)
         if version in self.armed[1]:
             raise OutsideError("the dead-man's switch would send traffic to it")
+        if version in self.variants and self.variants[version].share > 0:
+            raise OutsideError("it still has traffic")
+        self.generation = generation if self.variants else self.generation
         self.variants.pop(version, None)
 
     def tidy(self, *, generation: int) -> None:
-        self._fence(generation)
+        self._check(generation)
+        self.generation = generation if self.variants else self.generation
         self.leftovers = ()
 
     def ask(self, version: str, rows: pa.Table) -> npt.NDArray[np.float64]:
@@ -107,12 +130,11 @@ class FakeTarget:
         if generation >= self.generation:
             self.armed = (until, fallback)
 
-    def _fence(self, generation: int) -> None:
+    def _check(self, generation: int) -> None:
         if self.busy or self.broken:
             raise OutsideError("nothing can be changed now")
         if generation < self.generation:
             raise OutsideError("a newer generation was seen")
-        self.generation = generation
 
 
 @dataclass
@@ -148,6 +170,8 @@ class SlowTarget(FakeTarget):
     def remove(self, version: str, *, generation: int) -> None:
         before = self.variants.copy()
         super().remove(version, generation=generation)
+        if version not in before:
+            return
         after, self.variants = self.variants, before
         self.leftovers = (version,)
         self._change(after)

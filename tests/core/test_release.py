@@ -195,17 +195,19 @@ def test_traffic_lowered_from_outside_is_a_revert_and_never_raised_again(engine:
     engine.serving()
     engine.request(engine.version(2))
     engine.run(4)
-    engine.target.route({"1": 1.0}, generation=engine.target.generation)
+    engine.target.meddle({"1": 1.0})
+    before = len(engine.target.routed)
     engine.run(20)
     assert engine.state.past[-1].cause == "lowered_outside"
-    assert engine.target.routed[-1] == {"1": 1.0}
+    assert engine.target.read().traffic() == {"1": 1.0}
+    assert not any("2" in traffic for traffic in engine.target.routed[before:])
 
 
 def test_traffic_raised_from_outside_is_held_and_told(engine: Engine) -> None:
     engine.serving()
     engine.request(engine.version(2))
     engine.run(4)
-    engine.target.route({"1": 0.2, "2": 0.8}, generation=engine.target.generation)
+    engine.target.meddle({"1": 0.2, "2": 0.8})
     engine.run(20)
     assert engine.state.alert is not None
     assert engine.state.alert.cause == "raised_outside"
@@ -251,7 +253,7 @@ def test_a_shut_gate_is_opened_again_at_the_same_step(engine: Engine) -> None:
     engine.serving()
     engine.request(engine.version(2))
     engine.run(3)
-    engine.target.route({"1": 1.0}, generation=engine.target.generation)
+    engine.target.meddle({"1": 1.0})
     engine.target.tripped = engine.now
     engine.tick(1)
     assert engine.target.read().traffic() == {"1": 0.95, "2": 0.05}
@@ -265,7 +267,7 @@ def test_a_switch_that_fires_into_the_probation_takes_nothing_back(engine: Engin
     while engine.state.rollout is not None and engine.state.rollout.phase is not Phase.PROBATION:
         engine.tick(1)
     wanted = engine.target.read().traffic()
-    engine.target.route({"1": 1.0}, generation=engine.target.generation)
+    engine.target.meddle({"1": 1.0})
     engine.target.tripped = engine.now
     engine.tick(1)
     assert engine.state.rollout is not None
@@ -386,7 +388,7 @@ def shut(engine: Engine) -> None:
     engine.serving()
     engine.request(engine.version(2))
     engine.run(3)
-    engine.target.route({"1": 1.0}, generation=engine.target.generation)
+    engine.target.meddle({"1": 1.0})
     engine.target.tripped = engine.now
     broken(engine, "2")
     assert engine.tick(1).wait.cause == "starting"
