@@ -117,7 +117,7 @@ def test_a_killed_variant_is_restarted_and_fails_alone(stage: Stage) -> None:
     after = stage.target.read().variant("2")
     assert after is not None
     assert after.restarts == before.restarts + 1
-    assert {reply.version for reply in traffic.failed()} == {"2"}
+    assert {reply.version for reply in traffic.failed()} == {"2"}, traffic.failed()
     assert traffic.replies[-1].status == 200
 
 
