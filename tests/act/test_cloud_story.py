@@ -33,7 +33,10 @@ CLOUDS: dict[str, Callable[[], Any]] = {"sagemaker": places.sagemaker, "vertex":
 JUDGE = "model[flight-delays,mlops.yaml]"
 
 
-@pytest.fixture(scope="module", params=list(CLOUDS))
+# Either takes some minutes: every run plays the first, `./dev github` and `./dev heavy` both.
+@pytest.fixture(
+    scope="module", params=["sagemaker", pytest.param("vertex", marks=pytest.mark.heavy)]
+)
 def cloud(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

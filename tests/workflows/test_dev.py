@@ -134,7 +134,7 @@ def test_with_node_and_go_everything_runs(equipped: Machine) -> None:
     assert "python -m tests.act.build" in equipped.called
     assert equipped.tests == [
         "pytest -n 2 --dist worksteal -m not heavy and not workflows",
-        "pytest -n 2 --dist loadfile -m workflows",
+        "pytest -n 2 --dist loadfile -m workflows and not heavy",
     ]
 
 
