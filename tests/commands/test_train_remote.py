@@ -187,7 +187,7 @@ def test_mlflow_s_lines_work_there_as_here(repo: Repo, service: Service) -> None
     assert (repo.bundle / "model/MLmodel").read_text() == "logged"
 
 
-@pytest.mark.parametrize("service", ["vertex"], indirect=True)  # told by the same lines for both
+@pytest.mark.parametrize("service", [vertex], indirect=True)  # told by the same lines for both
 def test_two_models_are_one_too_many(
     repo: Repo, service: Service, capfd: pytest.CaptureFixture[str]
 ) -> None:
