@@ -117,7 +117,10 @@ def test_a_killed_variant_is_restarted_and_fails_alone(stage: Stage) -> None:
     after = stage.target.read().variant("2")
     assert after is not None
     assert after.restarts == before.restarts + 1
-    assert {reply.version for reply in traffic.failed()} == {"2"}, traffic.failed()
+    failed = traffic.failed()
+    assert {reply.version for reply in failed} - {""} == {"2"}, failed
+    cut = [reply for reply in failed if not reply.version]
+    assert len(cut) <= 4, "answers cut in the middle, at most one a connection"
     assert traffic.replies[-1].status == 200
 
 
