@@ -253,6 +253,9 @@ def test_a_file_that_git_keeps_out_of_archives_is_an_error(
     assert service.jobs() == []
 
 
+@pytest.mark.parametrize(
+    "service", [sagemaker], indirect=True
+)  # who joins is told by the same lines
 def test_a_runner_that_was_killed_leaves_one_job_which_the_next_run_joins(
     repo: Repo, service: Service, tmp_path: Path
 ) -> None:
