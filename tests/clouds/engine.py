@@ -71,10 +71,15 @@ class CloudEngine(Engine):
         """Forget everything that the process knew."""
         self._world = None
 
-    def version(self, number: int, *, offset: float = 0.0) -> VersionRef:
-        """Register version ``number``; with an ``offset`` it answers otherwise than it did offline."""
+    def version(self, number: int, *, offset: float = 0.0, sick: bool = False) -> VersionRef:
+        """Register version ``number``.
+
+        With an ``offset`` it answers otherwise than it did offline; a ``sick`` one does not come up.
+        """
         folder = make_bundle(self.root / f"v{number}", f"model {number}")
         (folder / MODEL / "MLmodel").write_text("mlflow_version: 3.17.2\n")
+        if sick:
+            self.place.doom(folder / MODEL)
         rows, _ = bundles.load_parity(folder)
         (folder / PARITY).unlink()
         bundles.save_parity(folder, rows, np.asarray(rows["x"].to_numpy()) / 100 + offset)

@@ -48,6 +48,7 @@ class Place(Protocol):
     def metrics(self) -> MetricSource: ...
     def count(self, version: str, minute: float, requests: int, errors: int) -> None: ...
     def throttle(self, rate: float) -> None: ...
+    def doom(self, folder: Path) -> None: ...
     def orphans(self) -> list[str]: ...
     def violations(self) -> list[str]: ...
     def calls(self) -> int: ...
@@ -109,11 +110,15 @@ class OnSageMaker:
         self.cloud.throttle(rate, services=("sagemaker", "cloudwatch", "scheduler"))
 
     def orphans(self) -> list[str]:
-        """Return configurations and models that the endpoint does not use."""
+        """Return configurations and models that the endpoint does not use, and switches."""
         endpoint = self.cloud.endpoints[NAME]
         used = {variant.model for variant in endpoint.variants}
         configs = set(self.cloud.configs) - {endpoint.config}
-        return sorted(configs | (set(self.cloud.models) - used))
+        return sorted(configs | (set(self.cloud.models) - used) | set(self.cloud.schedules.items))
+
+    def doom(self, folder: Path) -> None:
+        """Let the container of the model in a folder never become healthy."""
+        (folder / "sick").write_text("1")
 
     def violations(self) -> list[str]:
         return self.cloud.violations
@@ -160,13 +165,17 @@ class OnVertex:
         self.cloud.throttle(rate)
 
     def orphans(self) -> list[str]:
-        """Return models that nothing serves, and endpoints beside ours."""
+        """Return models that nothing serves, endpoints beside ours, and switches."""
         with self.cloud.lock:
             endpoints = {name.rpartition("/")[2] for name in self.cloud.state.endpoints.rows}
             models = {name.rpartition("/")[2] for name in self.cloud.state.models.rows}
         rows = self.cloud.endpoint(NAME).get("deployedModels", ())
         used = {row["model"].rpartition("/")[2] for row in rows}
-        return sorted((endpoints - {NAME}) | (models - used))
+        return sorted((endpoints - {NAME}) | (models - used) | set(self.cloud.state.schedules))
+
+    def doom(self, folder: Path) -> None:
+        """Let the next deployment come to nothing."""
+        self.cloud.fail_operation("deployModel", "no quota")
 
     def violations(self) -> list[str]:
         return self.cloud.violations

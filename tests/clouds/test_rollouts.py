@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clouds.engine import POLICY
-from tidegate.core.events import Alerted, Phase
+from tidegate.core.events import Alerted, Phase, Refused
 
 if TYPE_CHECKING:
     from tests.clouds.engine import CloudEngine
@@ -86,6 +86,20 @@ def test_a_candidate_that_answers_otherwise_than_offline_gets_no_traffic(
     engine.request(engine.version(2, offset=0.5), POLICY)
     engine.until_rest()
     assert (engine.state.past[-1].phase, engine.state.past[-1].cause) == (Phase.REFUSED, "parity")
+    only(engine, "1")
+
+
+def test_a_candidate_that_does_not_come_up_is_refused_with_the_clouds_reason(
+    engine: CloudEngine,
+) -> None:
+    engine.serving_first()
+    engine.request(engine.version(2, sick=True), POLICY)
+    engine.until_rest()
+    past = engine.state.past[-1]
+    assert (past.phase, past.cause) == (Phase.REFUSED, "not_ready")
+    chain = engine.ledger.read().chain
+    (refused,) = [e.payload for e in chain if isinstance(e.payload, Refused)]
+    assert refused.reason
     only(engine, "1")
 
 

@@ -258,7 +258,7 @@ class SageMakerTarget:
         seen = self._fence.writable(generation, made=True)
         if seen.row is not None:
             self._fence.claim(seen, generation)
-            self._leftovers.delete(seen)
+            self._leftovers.delete(seen, generation)
 
     def ask(self, version: str, rows: pa.Table) -> npt.NDArray[np.float64]:
         """Ask one variant directly, past the weights. CloudWatch counts these requests, too.

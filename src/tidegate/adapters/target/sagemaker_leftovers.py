@@ -20,13 +20,17 @@ _CONFIG, _MODEL = "configuration ", "model "
 
 @dataclass(slots=True)
 class Leftovers:
-    """Finds and deletes them. They are looked for once per configuration that serves."""
+    """Finds and deletes them. They are looked for once per configuration that serves and generation.
+
+    The generation belongs to it: an update that was taken back leaves the same configuration
+    serving, and its own behind.
+    """
 
     aws: Aws
     names: Names
     reader: Reader
     models: Models
-    _found: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _found: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, seen: Seen) -> tuple[str, ...]:
         """Return what nothing uses any more, for people; only of an endpoint that is at rest.
@@ -38,12 +42,13 @@ class Leftovers:
         if not seen.ours or seen.status != "InService" or seen.endpoint.busy is not None:
             return ()
         current = str(seen.config.get("EndpointConfigName", ""))
-        if current not in self._found:
-            self._found[current] = (*self._configs(seen, current), *self._models(seen))
-        return self._found[current]
+        state = (current, seen.endpoint.generation)
+        if state not in self._found:
+            self._found[state] = (*self._configs(seen, current), *self._models(seen))
+        return self._found[state]
 
-    def delete(self, seen: Seen) -> None:
-        """Delete them; what came into use since they were found stays.
+    def delete(self, seen: Seen, generation: int) -> None:
+        """Delete them, as ``generation``; what came into use since they were found stays.
 
         https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteEndpointConfig.html
         https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteModel.html
@@ -57,7 +62,7 @@ class Leftovers:
                 self.models.delete(name)
             else:
                 self._delete_config(name)
-        self._found[str(seen.config.get("EndpointConfigName", ""))] = ()
+        self._found = {(str(seen.config.get("EndpointConfigName", "")), generation): ()}
 
     def _delete_config(self, name: str) -> None:
         """https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteEndpointConfig.html"""

@@ -14,49 +14,24 @@ import pytest
 from tests.adapters.vertex_world import (
     ENDPOINTS,
     MODELS,
-    connected,
     did,
     key,
-    quick,
     rows,
     settled,
     small,
     split,
     up,
 )
-from tests.gcp.server import serve
 from tidegate.adapters.target import vertex_names as names
 from tidegate.errors import ConfigError, NotJudgedError, OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from tests.gcp.cloud import Cloud
     from tidegate.adapters.target.vertex import VertexTarget
 
 pytestmark = pytest.mark.real
-
-JOB = "projects/acme-ml/locations/europe-west1/jobs/flights-dead-man"
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    quick(monkeypatch)
-    with serve() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def connect(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., VertexTarget]:
-    return lambda **changes: connected(cloud, monkeypatch, tmp_path, **changes)
-
-
-@pytest.fixture
-def target(connect: Callable[..., VertexTarget]) -> VertexTarget:
-    return connect()
 
 
 # --- deploying --------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The Vertex AI target, apart from the contract that all targets keep."""
