@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tidegate.core.metrics.interval import Statistic, contrast, single
 from tidegate.core.model import Cause, Finding, Kind, Level, Outcome
 from tidegate.core.table import ANCHOR, CANDIDATE, CHAMPION
 
 if TYPE_CHECKING:
-    from tidegate.core.metrics.estimate import Estimate
+    from tidegate.core.metrics.interval import Statistic
     from tidegate.core.metrics.table import Metric
     from tidegate.core.model import Margin
     from tidegate.core.table import Rows
@@ -37,33 +36,28 @@ def compare(group: Group, metric: Metric, margin: Margin, *, kind: Kind) -> Find
     there is no answer while the reference's own interval covers 0.
     """
     reference = ANCHOR if kind is Kind.ANCHOR else CHAMPION
-    finding, estimate = _begin(group, metric, kind, reference)
-    finding = replace(finding, margin=margin)
-    other = group.rows.estimate(metric, reference)
-    if estimate is None or other is None:
+    finding = replace(_begin(group, metric, kind, reference), margin=margin)
+    if finding.candidate is None or finding.champion is None:
         return finding
-    finding = replace(finding, difference=estimate.value - other.value)
+    finding = replace(finding, difference=finding.candidate - finding.champion)
     if finding.minimum is not None:
         return finding
-    plain = contrast(estimate, other)
-    tested = _slack(metric, margin, estimate, other, group.confidence)
+    plain = group.rows.contrast(metric, CANDIDATE, reference)
+    tested = _slack(group, metric, margin, reference)
     if tested is None or not tested.known:
         return replace(finding, outcome=Outcome.INCONCLUSIVE)
+    shown = plain is not None and plain.known
     finding = replace(
         finding,
-        lower=plain.lower(group.confidence) if plain.known else None,
-        upper=plain.upper(group.confidence) if plain.known else None,
+        lower=plain.lower(group.confidence) if plain and shown else None,
+        upper=plain.upper(group.confidence) if plain and shown else None,
         p_harm=tested.p_negative() if group.level is Level.SLICE else None,
     )
     return _decide(finding, tested, group.confidence)
 
 
-def _begin(
-    group: Group, metric: Metric, kind: Kind, reference: str
-) -> tuple[Finding, Estimate | None]:
+def _begin(group: Group, metric: Metric, kind: Kind, reference: str) -> Finding:
     """Return the finding with all values known so far; undefined until shown otherwise."""
-    estimate = group.rows.estimate(metric, CANDIDATE)
-    other = group.rows.estimate(metric, reference) if group.rows.has(reference) else None
     finding = Finding(
         metric=metric.entry.name,
         kind=kind,
@@ -73,10 +67,10 @@ def _begin(
         n=group.rows.n,
         slice=group.slice,
         direction=metric.entry.direction,
-        candidate=estimate.value if estimate else None,
-        champion=other.value if other else None,
+        candidate=group.rows.value(metric, CANDIDATE),
+        champion=group.rows.value(metric, reference),
     )
-    return _too_small(group, metric, finding) or finding, estimate
+    return _too_small(group, metric, finding) or finding
 
 
 def _too_small(group: Group, metric: Metric, finding: Finding) -> Finding | None:
@@ -99,22 +93,26 @@ def _too_small(group: Group, metric: Metric, finding: Finding) -> Finding | None
     )
 
 
-def _slack(
-    metric: Metric, margin: Margin, candidate: Estimate, reference: Estimate, confidence: float
-) -> Statistic | None:
+def _slack(group: Group, metric: Metric, margin: Margin, reference: str) -> Statistic | None:
     """Return what must be shown to be positive: how far the candidate is inside its margin."""
+    rows = group.rows
     if not margin.relative:
-        return contrast(candidate, reference).affine(metric.sign, margin.value)
-    if metric.entry.low is None and _may_be_zero(reference, confidence):
+        plain = rows.contrast(metric, CANDIDATE, reference)
+        return plain and plain.affine(metric.sign, margin.value)
+    other = rows.value(metric, reference)
+    if other is None or (metric.entry.low is None and _may_be_zero(group, metric, reference)):
         return None
-    size = 1.0 if reference.value >= 0.0 else -1.0
+    size = 1.0 if other >= 0.0 else -1.0
     k = 1.0 - metric.sign * size * margin.value
-    return contrast(candidate, reference, k).affine(metric.sign, 0.0)
+    scaled = rows.contrast(metric, CANDIDATE, reference, k)
+    return scaled and scaled.affine(metric.sign, 0.0)
 
 
-def _may_be_zero(reference: Estimate, confidence: float) -> bool:
-    own = single(reference, confidence)
-    return not own.known or own.lower(confidence) <= 0.0 <= own.upper(confidence)
+def _may_be_zero(group: Group, metric: Metric, reference: str) -> bool:
+    own = group.rows.single(metric, reference, group.confidence)
+    if own is None or not own.known:
+        return True
+    return own.lower(group.confidence) <= 0.0 <= own.upper(group.confidence)
 
 
 def _decide(finding: Finding, tested: Statistic, confidence: float) -> Finding:
@@ -136,14 +134,14 @@ def absolute(group: Group, metric: Metric, limit: float, *, kind: Kind, on_point
 
     The champion's value and the difference are shown beside it where there is a champion.
     """
-    finding, estimate = _begin(group, metric, kind, CHAMPION)
-    difference = None
-    if finding.candidate is not None and finding.champion is not None:
-        difference = finding.candidate - finding.champion
+    finding = _begin(group, metric, kind, CHAMPION)
+    value, difference = finding.candidate, None
+    if value is not None and finding.champion is not None:
+        difference = value - finding.champion
     finding = replace(finding, difference=difference, limit=limit)
-    if estimate is None or finding.minimum is not None:
+    own = group.rows.single(metric, CANDIDATE, group.confidence)
+    if value is None or own is None or finding.minimum is not None:
         return finding
-    own = single(estimate, group.confidence)
     sign = 1.0 if kind is Kind.FLOOR else -1.0
     if own.known:
         low, high = metric.entry.low, metric.entry.high
@@ -153,7 +151,7 @@ def absolute(group: Group, metric: Metric, limit: float, *, kind: Kind, on_point
             upper=_at_most(own.upper(group.confidence), high),
         )
     if on_point:
-        return at_point(finding, sign * (estimate.value - limit))
+        return at_point(finding, sign * (value - limit))
     if not own.known:
         return replace(finding, outcome=Outcome.INCONCLUSIVE)
     return _decide(finding, own.affine(sign, -sign * limit), group.confidence)

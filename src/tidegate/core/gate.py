@@ -83,6 +83,7 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
     first_release: bool = False,
     champion_out_of_reach: bool = False,
     holdout_uses: int | None = None,
+    extra: Sequence[Finding] = (),
 ) -> Verdict:
     """Judge a candidate by its predictions.
 
@@ -98,6 +99,7 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
         champion_out_of_reach: a champion serves, but cannot be had here (a fork's pull request):
             absolute rules only, and never a pass.
         holdout_uses: how many decisions this holdout has served, passed through.
+        extra: findings of checks that looked at more than this table; they come first.
 
     Returns:
         The verdict; its findings are ordered by level.
@@ -118,8 +120,10 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
         champion_measurements=champion_measurements,
     )
     _check_rules(gate, task)
-    findings = checks.unusable(table, task)
-    if not findings:
+    findings = [*extra]
+    unusable = checks.unusable(table, task)
+    findings += unusable
+    if not unusable:
         alone = first_release or champion_out_of_reach
         findings += checks.meaningless(table, gate, task, digests, first_release=alone)
         if champion_out_of_reach:

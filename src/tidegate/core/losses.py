@@ -61,7 +61,7 @@ def judge(task: Task, prediction: float, label: float, *, clip: float | None) ->
             if clip is None:
                 return Judged(mistake=None, loss=None)
             return Judged(mistake=None, loss=min(abs(prediction - label), clip) / clip)
-        case Task.GENERIC:
+        case Task.GENERIC | Task.RANKING | Task.MULTICLASS:
             return Judged(mistake=None, loss=None)
         case _:
             assert_never(task)

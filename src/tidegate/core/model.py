@@ -41,7 +41,9 @@ class Task(StrEnum):
     """What the model predicts; decides which metrics and losses make sense."""
 
     BINARY = "binary"  # prediction: probability of class 1
+    MULTICLASS = "multiclass"  # prediction: a probability of each class; truth: a class's number
     REGRESSION = "regression"  # prediction: a number
+    RANKING = "ranking"  # prediction: a score; truth: relevance, 0 or more; rows of one query
     GENERIC = "generic"  # prediction: a per-row score, larger is better; no truth needed
 
 
@@ -95,6 +97,8 @@ class Cause(StrEnum):
     UNDEFINED = "undefined"  # the metric does not exist on these rows
     NOT_HARMED = "not_harmed"  # a slice: harm not shown, after Holm
     HARMED = "harmed"  # a slice: harm shown, after Holm
+    FORMAT = "format"  # loading the model runs code that it carries
+    ENVIRONMENT = "environment"  # scored in another environment than the model recorded
     SKEWED = "skewed"  # a column is filled in the holdout and empty in live requests
 
 

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.core.metrics.interval import contrast, single
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tidegate.core.metrics.estimate import Estimate, Floats
+    from tidegate.core.metrics.interval import Statistic
     from tidegate.core.metrics.table import Metric
 
 SliceColumn: TypeAlias = tuple[Sequence[str], npt.NDArray[np.integer[Any]]]
@@ -85,6 +88,23 @@ class Rows:
             truth = self._columns.get("y_true", self._columns[model])
             self._estimates[key] = metric.formula(truth, self._columns[model])
         return self._estimates[key]
+
+    def value(self, metric: Metric, model: str) -> float | None:
+        """Return the metric's value for one model; None where it is undefined or not there."""
+        estimate = self.estimate(metric, model) if self.has(model) else None
+        return estimate.value if estimate else None
+
+    def single(self, metric: Metric, model: str, confidence: float) -> Statistic | None:
+        """Return one model's own value with its error."""
+        estimate = self.estimate(metric, model)
+        return single(estimate, confidence) if estimate else None
+
+    def contrast(
+        self, metric: Metric, candidate: str, reference: str, k: float = 1.0
+    ) -> Statistic | None:
+        """Return ``candidate - k * reference`` with its paired error."""
+        mine, other = self.estimate(metric, candidate), self.estimate(metric, reference)
+        return contrast(mine, other, k) if mine and other else None
 
     def smaller_class(self) -> int:
         """Return how many rows the smaller class of a binary truth has."""

@@ -1,0 +1,93 @@
+"""The kinds of metric: what a formula is given, and what it must return.
+
+A formula never sees one row. It returns a value and how much each row moved it (the influence, see
+:mod:`tidegate.core.metrics.estimate`), in the form in which it is cheapest for many groups of rows and
+for tables larger than memory:
+
+* :class:`Smooth`: a differentiable function of means over the rows;
+* :class:`Cells`: a function of how many rows fall into each of a few cells (a confusion matrix);
+* :class:`Ranked`: a function of the order of the scores, for two classes;
+* :class:`Queried`: the mean over queries of a value per query (a ranking);
+* :class:`Resampled`: anything else, a function of columns and weights, bootstrapped.
+
+Weights are the rows' own (``data.weight``) times, in a bootstrap, how often a row was drawn. All
+counts and sums that a formula is given are weighted; without weights a row counts 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Codes: TypeAlias = npt.NDArray[np.intp]
+
+Feature: TypeAlias = Callable[[Floats, Floats], Floats]
+"""``(truth, prediction) -> (n,)``. Features that are the same function are computed once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Smooth:
+    """``formula(means) -> (value, gradient)``, both of the features' means, shape (k,).
+
+    None where it is undefined on these rows. One feature whose values are all 0 or 1, and a formula
+    that is its mean, is a proportion: ``marks`` says that such a column is one.
+    """
+
+    features: tuple[Feature, ...]
+    formula: Callable[[Floats], tuple[float, Floats] | None]
+    marks: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cells:
+    """``formula(counts) -> (value, influence)``: shape (cells,) in and out; None where undefined.
+
+    ``cell(truth, prediction, classes)`` names every row's cell, 0 .. ``size(classes)`` - 1;
+    ``classes`` is how many classes there are (2 for task binary). ``influence`` is of one row in the
+    cell, its mean over the rows 0. ``marks``: cells that count 1 make a proportion of the rest.
+    """
+
+    cell: Callable[[Floats, Floats, int], Codes]
+    size: Callable[[int], int]
+    formula: Callable[[Floats], tuple[float, Floats] | None]
+    marks: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranked:
+    """``formula(positives, negatives) -> (value, up, down)``; None where undefined.
+
+    Shape (runs,) each: the weight of class 1 and of class 0 in every run of equal scores, scores
+    ascending. ``up`` and ``down`` are the influence of one row of class 1 and of class 0 in the run.
+    """
+
+    formula: Callable[[Floats, Floats], tuple[float, Floats, Floats] | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queried:
+    """``formula(truth, score, starts) -> (queries,)``: a value per query, NaN where it has none.
+
+    Rows come sorted by query and, within one, by descending score; ``starts`` are the first rows of
+    the queries. The metric is the mean over the queries that have a value; a query is the unit.
+    """
+
+    formula: Callable[[Floats, Floats, Codes], Floats]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resampled:
+    """``formula(truth, prediction, weights) -> value`` with weights of shape (n,); NaN: undefined.
+
+    Called once for the value and once a resample, with the weight of every row times how often it was drawn.
+    """
+
+    formula: Callable[[Floats, Floats, Floats], float]
+
+
+Kind: TypeAlias = Smooth | Cells | Ranked | Queried | Resampled
