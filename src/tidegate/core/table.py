@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tidegate.core.metrics.estimate import Estimate, Floats
     from tidegate.core.metrics.interval import Statistic
+    from tidegate.core.metrics.kinds import Codes
     from tidegate.core.metrics.table import Metric
 
 SliceColumn: TypeAlias = tuple[Sequence[str], npt.NDArray[np.integer[Any]]]
@@ -27,13 +28,16 @@ class Predictions:
     """Predictions of two or three models on the same rows.
 
     Attributes:
-        candidate: shape (n,): probabilities of class 1, numbers, or scores, by task.
-        y_true: shape (n,), None for task generic.
+        candidate: shape (n,): probabilities of class 1, numbers, or scores, by task. Multiclass: shape
+            (n, K), a probability of each class. Regression may have shape (n, 3): point, lower, upper.
+        y_true: shape (n,), None for task generic. Multiclass: the class's number, 0 .. K - 1.
         champion: shape (n,), None on a first release.
         anchor: shape (n,), None when creep is not checked.
         ids: shape (n,), unique; None when whoever made the table has checked the pairing.
         slices: column name -> (categories, codes); codes index the categories, shape (n,), and -1
             means that the row has no value.
+        group: codes, shape (n,): rows of one user, session or query have the same; 0 .. groups - 1.
+        weight: shape (n,), finite, at least 0, not all 0.
 
     Raises:
         ValueError: columns of different lengths.
@@ -45,11 +49,14 @@ class Predictions:
     anchor: Floats | None = None
     ids: npt.NDArray[Any] | None = None
     slices: Mapping[str, SliceColumn] = field(default_factory=dict)
+    group: Codes | None = None
+    weight: Floats | None = None
 
     def __post_init__(self) -> None:
         columns = [*self.columns(), *((name, codes) for name, (_, codes) in self.slices.items())]
-        if self.ids is not None:
-            columns.append(("ids", self.ids))
+        for name, values in (("ids", self.ids), ("group", self.group), ("weight", self.weight)):
+            if values is not None:
+                columns.append((name, values))
         if len({len(values) for _, values in columns}) != 1:
             sizes = ", ".join(f"{name} {len(values)}" for name, values in columns)
             raise ValueError(f"columns of different lengths: {sizes}")
