@@ -17,6 +17,8 @@ from tidegate.core.config import (
     Check,
     Config,
     Data,
+    Environment,
+    Format,
     Gate,
     LocalEndpoint,
     Model,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Config, list[Problem]]:
     """Build the configuration from data that the schema has accepted."""
-    model = Model(name=data["model"]["name"], task=Task(data["model"]["task"]))
+    model = _model(data["model"])
     problems: list[Problem] = _data_problems(data, model.task)
     gate, found = _gate(data["gate"], model.task)
     problems += found
@@ -53,7 +55,7 @@ def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Conf
         data=Data(**{"target": None, **data["data"]}),
         train=train,
         checks=tuple(Check(**_timed(check)) for check in data.get("checks", ())),
-        predict=Predict(**_timed(data.get("predict", {}))),
+        predict=_predict(data.get("predict", {})),
         gate=gate,
         registry=Registry(**data.get("registry", {})),
         release=release,
@@ -155,6 +157,16 @@ def _train(data: Mapping[str, Any], store: str | None) -> tuple[Train, list[Prob
     train = Train(**_timed(plain), paths=tuple(data.get("paths", ())))
     clouds, problems = train_blocks(data, store, train.timeout)
     return replace(train, **clouds), problems
+
+
+def _model(data: Mapping[str, Any]) -> Model:
+    formats = tuple(Format(name) for name in data.get("formats", Format))
+    return Model(name=data["name"], task=Task(data["task"]), formats=formats)
+
+
+def _predict(data: Mapping[str, Any]) -> Predict:
+    environment = Environment(data.get("environment", Environment.AUTO))
+    return Predict(**{**_timed(data), "environment": environment})
 
 
 def _timed(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ SCORED = "scored.json"
 ANSWERS = "answers.f64"
 ROLES = ("candidate", "champion", "anchor")
 _MOST_BYTES = 16_000_000  # of a JSON file that somebody else wrote
+MOST_NOTE = 1000  # characters of a note
 _FLOAT = np.dtype("<f8")
 
 
@@ -66,6 +67,7 @@ class Case:
     timed: bool
     champion: Reference | None
     anchor: Reference | None
+    environment: str = "auto"  # of mlops.yaml's predict
 
     @property
     def references(self) -> dict[str, Reference]:
@@ -84,6 +86,8 @@ class Scored:
     answers: npt.NDArray[np.float64]
     columns: tuple[str, ...] | None
     latency_ms: tuple[float, ...] | None
+    environment: str = "engine"  # "recorded": its own; "command": the user's command chose
+    environment_note: str = ""  # why it is another one than the model recorded
 
 
 def save_case(folder: Path, case: Case) -> str:
@@ -120,6 +124,7 @@ def save_scored(folder: Path, scored: Scored) -> None:
     document = {
         "version": 1, "role": scored.role, "model": scored.model, "input": scored.input,
         "rows": len(scored.answers), "columns": scored.columns, "latency_ms": scored.latency_ms,
+        "environment": scored.environment, "environment_note": plain(scored.environment_note),
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ANSWERS).write_bytes(scored.answers.astype(_FLOAT).tobytes())
@@ -150,7 +155,19 @@ def read_scored(folder: Path, role: str, model: str, case: Case, rows: int) -> S
         answers=np.fromfile(path, dtype=_FLOAT).astype(np.float64),
         columns=None if data["columns"] is None else tuple(data["columns"]),
         latency_ms=None if data["latency_ms"] is None else tuple(data["latency_ms"]),
+        environment=data["environment"],
+        environment_note=data["environment_note"],
     )
+
+
+def plain(text: str) -> str:
+    """Return a text as one bounded line of printable characters.
+
+    >>> plain("a\\n\\x1b[1mb")
+    'a [1mb'
+    """
+    kept = "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
+    return kept if len(kept) <= MOST_NOTE else kept[: MOST_NOTE - 3] + "..."
 
 
 def _digest(path: Path) -> str:

@@ -122,7 +122,9 @@ def digest_of(data: object) -> str:
 
 
 def _rules_digest(data: Mapping[str, Any]) -> str:
-    return digest_of({"task": data["model"]["task"], "gate": data["gate"]})
+    model = data["model"]
+    formats = {"formats": model["formats"]} if "formats" in model else {}
+    return digest_of({"task": model["task"], "gate": data["gate"], **formats})
 
 
 def parse_canary(data: Mapping[str, Any], task: Task) -> Canary:

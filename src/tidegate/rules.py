@@ -69,7 +69,12 @@ def judged_by(
             "agreed rules say nothing about such a model",
             remedy="Give the new task a model of its own: another model.name in another folder.",
         )
-    judged = replace(own.config, gate=agreed.config.gate, rules_digest=agreed.config.rules_digest)
+    judged = replace(
+        own.config,
+        model=replace(own.config.model, formats=agreed.config.model.formats),
+        gate=agreed.config.gate,
+        rules_digest=agreed.config.rules_digest,
+    )
     return judged, changes
 
 

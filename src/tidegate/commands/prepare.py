@@ -160,6 +160,7 @@ def build(
         timed=any(rule.metric == LATENCY for rule in config.gate.rules),
         champion=compared.get("champion"),
         anchor=compared.get("anchor"),
+        environment=str(config.predict.environment),
     )
     return case, save_case(folder, case)
 

@@ -25,12 +25,29 @@ if TYPE_CHECKING:
     from tidegate.core.model import Margin, Task
 
 
+class Format(StrEnum):
+    """What loading a model may run, beyond the library that loads it. Ordered from harmless to not."""
+
+    SAFE = "safe"  # numbers and structure
+    PICKLE = "pickle"  # a pickle, which may call anything, or a list of types that it may call
+    CODE = "code"  # Python files of its own, a loader of its own, or nobody knows
+
+
+class Environment(StrEnum):
+    """Where a model runs while it is judged, and behind the local endpoint."""
+
+    AUTO = "auto"  # in the recorded one; where that cannot be had in the engine's, and it is said
+    RECORDED = "recorded"  # in the recorded one, or not at all
+    ENGINE = "engine"  # in the engine's
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
     """Which model this file is about."""
 
     name: str
     task: Task
+    formats: tuple[Format, ...] = tuple(Format)  # a candidate of another format is rejected
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +92,7 @@ class Predict:
     run: str | None = None  # batch: TIDEGATE_MODEL_DIR, TIDEGATE_INPUT -> TIDEGATE_OUTPUT
     serve: str | None = None  # a server on 127.0.0.1:$TIDEGATE_PORT answering POST /invocations
     timeout: float = 3600.0
+    environment: Environment = Environment.AUTO
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
