@@ -283,7 +283,7 @@ def test_a_recorded_policy_is_read_by_the_same_road() -> None:
 def test_the_catalog_and_the_formulas_are_the_same_metrics() -> None:
     from tidegate.core.metrics import table
 
-    formulas = {name for name, entry in CATALOG.items() if not entry.system}
+    formulas = {entry.name for entry in CATALOG if not entry.system}
     assert {m.entry.name for m in table.METRICS.values()} == formulas
 
 

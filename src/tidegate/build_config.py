@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.build_canary import CANARY, build_canary
 from tidegate.build_cloud import release_blocks, serving_problems, train_blocks
-from tidegate.core.catalog import CATALOG, names_for
+from tidegate.build_metrics import limit_problems, metric_of
+from tidegate.core.catalog import AT_LEAST, AT_MOST, MARGIN
 from tidegate.core.clouds import Source
 from tidegate.core.config import (
     Check,
@@ -29,12 +30,14 @@ from tidegate.core.config import (
     SliceRule,
     Train,
 )
-from tidegate.core.model import Direction, Margin, Task
-from tidegate.problems import Problem, near, show
+from tidegate.core.model import Margin, Task
+from tidegate.problems import Problem, show
 from tidegate.units import fraction, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tidegate.core.catalog import Entry
 
 
 def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Config, list[Problem]]:
@@ -178,11 +181,15 @@ def _timed(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _gate(data: Mapping[str, Any], task: Task) -> tuple[Gate, list[Problem]]:
     problems: list[Problem] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, float | None]] = set()
     for index, rule in enumerate(data["rules"]):
         path = ("gate", "rules", index)
-        problems += _metric_problems(rule["metric"], task, path) or _rule_problems(rule, path)
-        if rule["metric"] in seen:
+        entry, found = metric_of(rule["metric"], task, (*path, "metric"))
+        problems += found
+        if entry is None:
+            continue
+        problems += _rule_problems(rule, entry, path)
+        if (entry.base, entry.value) in seen:
             problems.append(
                 Problem(
                     path=(*path, "metric"),
@@ -190,18 +197,9 @@ def _gate(data: Mapping[str, Any], task: Task) -> tuple[Gate, list[Problem]]:
                     expected="one rule per metric, with all its limits",
                 )
             )
-        seen.add(rule["metric"])
+        seen.add((entry.base, entry.value))
     for index, rule in enumerate(data.get("slices", ())):
-        path = ("gate", "slices", index)
-        problems += _metric_problems(rule["metric"], task, path)
-        if rule["metric"] in CATALOG and CATALOG[rule["metric"]].system:
-            problems.append(
-                Problem(
-                    path=(*path, "metric"),
-                    got=show(rule["metric"]),
-                    expected="a metric of predictions; this one has no rows to slice",
-                )
-            )
+        problems += _slice_problems(rule, task, ("gate", "slices", index))
     if problems:
         return Gate(rules=()), problems
     gate = Gate(
@@ -223,33 +221,27 @@ def _margin(value: float | str | None) -> Margin | None:
     return Margin(value=float(value))
 
 
-def _metric_problems(name: str, task: Task, path: tuple[str | int, ...]) -> list[Problem]:
-    known = names_for(task)
-    if name in known:
-        return []
-    if name in CATALOG:
-        tasks = " or ".join(sorted(CATALOG[name].tasks))
-        return [
+def _slice_problems(
+    rule: Mapping[str, Any], task: Task, path: tuple[str | int, ...]
+) -> list[Problem]:
+    entry, problems = metric_of(rule["metric"], task, (*path, "metric"))
+    if entry is not None and entry.system:
+        problems.append(
             Problem(
                 path=(*path, "metric"),
-                got=f"{name}, which is for task {tasks}",
-                expected=f"one of {', '.join(known)}",
+                got=show(rule["metric"]),
+                expected="a metric of predictions; this one has no rows to slice",
             )
-        ]
-    return [
-        Problem(
-            path=(*path, "metric"),
-            got=show(name),
-            expected=f"one of {', '.join(known)}",
-            fix=near(name, known),
         )
-    ]
+    elif entry is not None:
+        problems += limit_problems(rule, entry, path)
+    return problems
 
 
-def _rule_problems(rule: Mapping[str, Any], path: tuple[str | int, ...]) -> list[Problem]:
-    entry = CATALOG[rule["metric"]]
-    limits = [key for key in ("at_least", "at_most", "margin") if key in rule]
-    if not limits:
+def _rule_problems(
+    rule: Mapping[str, Any], entry: Entry, path: tuple[str | int, ...]
+) -> list[Problem]:
+    if not any(key in rule for key in (AT_LEAST, AT_MOST, MARGIN)):
         return [
             Problem(
                 path=path,
@@ -257,40 +249,7 @@ def _rule_problems(rule: Mapping[str, Any], path: tuple[str | int, ...]) -> list
                 expected="at_least, at_most or margin",
             )
         ]
-    problems = []
-    wrong, right = (
-        ("at_most", "at_least") if entry.direction is Direction.HIGHER else ("at_least", "at_most")
-    )
-    if wrong in rule:
-        problems.append(
-            Problem(
-                path=(*path, wrong),
-                got=f"{wrong} for {entry.name}, which is better {entry.direction}",
-                expected=right,
-            )
-        )
-    if entry.system and "margin" in rule:
-        problems.append(
-            Problem(
-                path=(*path, "margin"),
-                got=f"a margin for {entry.name}",
-                expected="at_most: system metrics have absolute limits only",
-            )
-        )
-    limit = rule.get(right)
-    if limit is not None and not _possible(limit, entry.low, entry.high):
-        problems.append(
-            Problem(
-                path=(*path, right),
-                got=show(limit),
-                expected=f"a value {entry.name} can take ({entry.low} to {entry.high})",
-            )
-        )
-    return problems
-
-
-def _possible(limit: float, low: float | None, high: float | None) -> bool:
-    return (low is None or limit >= low) and (high is None or limit <= high)
+    return limit_problems(rule, entry, path)
 
 
 # --- release --------------------------------------------------------------------------------

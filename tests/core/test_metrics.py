@@ -56,8 +56,8 @@ def test_every_value_is_scikit_learns(name: str, decimals: int | None) -> None:
 
 
 def test_the_catalog_and_the_formulas_name_the_same_metrics() -> None:
-    assert set(METRICS) == {name for name, entry in CATALOG.items() if not entry.system}
-    assert all(metric.entry is CATALOG[name] for name, metric in METRICS.items())
+    assert set(METRICS) == {entry.name for entry in CATALOG if not entry.system}
+    assert all(metric.entry in CATALOG for metric in METRICS.values())
 
 
 @pytest.mark.parametrize("name", METRICS)

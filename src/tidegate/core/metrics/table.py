@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.core.catalog import CATALOG, Entry, names_for
+from tidegate.core.catalog import CATALOG, Entry, Misnamed, is_system, read
 from tidegate.core.metrics import binary, ranks, regression
 from tidegate.core.model import Direction
 from tidegate.errors import ConfigError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tidegate.core.metrics.estimate import Estimate, Floats
     from tidegate.core.model import Task
 
+__all__ = ["METRICS", "Metric", "find", "is_system"]
+
+_ENTRIES = {entry.name: entry for entry in CATALOG}
 MIN_ROWS = 50
 MIN_PER_CLASS = 20  # with 10 a rank metric lets 7.7 % through at n = 40 instead of 5 %
 
@@ -47,7 +50,7 @@ class Metric:
 
 def _ranking(name: str, formula: Callable[[Floats, Floats], Estimate | None]) -> Metric:
     return Metric(
-        entry=CATALOG[name],
+        entry=_ENTRIES[name],
         formula=formula,
         min_rows=2 * MIN_PER_CLASS,
         min_per_class=MIN_PER_CLASS,
@@ -60,15 +63,15 @@ METRICS: dict[str, Metric] = {
     for metric in (
         _ranking("roc_auc", ranks.roc_auc),
         _ranking("average_precision", ranks.average_precision),
-        Metric(entry=CATALOG["log_loss"], formula=binary.log_loss),
-        Metric(entry=CATALOG["brier"], formula=binary.brier),
-        Metric(entry=CATALOG["accuracy"], formula=binary.accuracy),
+        Metric(entry=_ENTRIES["log_loss"], formula=binary.log_loss),
+        Metric(entry=_ENTRIES["brier"], formula=binary.brier),
+        Metric(entry=_ENTRIES["accuracy"], formula=binary.accuracy),
         # F1 ignores true negatives: its evidence is the rows of class 1.
-        Metric(entry=CATALOG["f1"], formula=binary.f1, min_per_class=MIN_PER_CLASS),
-        Metric(entry=CATALOG["mae"], formula=regression.mae),
-        Metric(entry=CATALOG["rmse"], formula=regression.rmse),
-        Metric(entry=CATALOG["r2"], formula=regression.r2),
-        Metric(entry=CATALOG["mean"], formula=regression.mean),
+        Metric(entry=_ENTRIES["f1"], formula=binary.f1, min_per_class=MIN_PER_CLASS),
+        Metric(entry=_ENTRIES["mae"], formula=regression.mae),
+        Metric(entry=_ENTRIES["rmse"], formula=regression.rmse),
+        Metric(entry=_ENTRIES["r2"], formula=regression.r2),
+        Metric(entry=_ENTRIES["mean"], formula=regression.mean),
     )
 }
 
@@ -79,15 +82,10 @@ def find(name: str, task: Task) -> Metric:
     Raises:
         ConfigError: no such metric of predictions, or not for this task.
     """
-    metric = METRICS.get(name)
-    if metric is None or task not in metric.entry.tasks:
+    entry = read(name, task)
+    if isinstance(entry, Misnamed) or entry.system:
+        expected = entry.expected if isinstance(entry, Misnamed) else "a metric of predictions"
         raise ConfigError(
-            f"no metric {name!r} for predictions of task {task}",
-            remedy=f"Metrics for {task}: {', '.join(names_for(task))}.",
+            f"no metric {name!r} for predictions of task {task}", remedy=f"Expected {expected}."
         )
-    return metric
-
-
-def is_system(name: str) -> bool:
-    """Whether a metric measures the model as a program; an unknown one does not."""
-    return name in CATALOG and CATALOG[name].system
+    return METRICS[entry.base]

@@ -1,0 +1,67 @@
+"""Which metrics a rule of ``mlops.yaml`` may name, and by which limits. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tidegate.core.catalog import AT_LEAST, AT_MOST, MARGIN, Misnamed, read
+from tidegate.problems import Problem, near, show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tidegate.core.catalog import Entry
+    from tidegate.core.model import Task
+    from tidegate.yaml12 import Path
+
+_LIMITS = (AT_LEAST, AT_MOST, MARGIN)
+
+
+def metric_of(name: str, task: Task, path: Path) -> tuple[Entry | None, list[Problem]]:
+    """Return the metric that ``name`` is for this task, or what is wrong with the name."""
+    found = read(name, task)
+    if isinstance(found, Misnamed):
+        fix = near(name.partition("@")[0], [known.partition("@")[0] for known in found.known])
+        return None, [Problem(path=path, got=found.got, expected=found.expected, fix=fix)]
+    return found, []
+
+
+def limit_problems(rule: Mapping[str, Any], entry: Entry, path: Path) -> list[Problem]:
+    """Return what is wrong with a rule's limits for its metric."""
+    problems = [
+        Problem(path=(*path, key), got=_wrong(key, entry), expected=_right(key, entry))
+        for key in _LIMITS
+        if key in rule and key not in entry.limits
+    ]
+    for key in (AT_LEAST, AT_MOST):
+        limit = rule.get(key)
+        if key in entry.limits and limit is not None and not _possible(limit, entry):
+            problems.append(
+                Problem(
+                    path=(*path, key),
+                    got=show(limit),
+                    expected=f"a value {entry.name} can take ({entry.low} to {entry.high})",
+                )
+            )
+    return problems
+
+
+def _wrong(key: str, entry: Entry) -> str:
+    if key == MARGIN:
+        return f"a margin for {entry.name}"
+    return f"{key} for {entry.name}, which is better {entry.direction}"
+
+
+def _right(key: str, entry: Entry) -> str:
+    allowed = " and ".join(limit for limit in _LIMITS if limit in entry.limits - {MARGIN})
+    if key != MARGIN:
+        return allowed
+    if entry.system:
+        return f"{allowed}: system metrics have absolute limits only"
+    if entry.target:
+        return f"{allowed}: neither more nor less of it is better"
+    return f"{allowed}: near 0 the difference of two models' {entry.name} has no reliable bound"
+
+
+def _possible(limit: float, entry: Entry) -> bool:
+    return (entry.low is None or limit >= entry.low) and (entry.high is None or limit <= entry.high)
