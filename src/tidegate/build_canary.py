@@ -132,8 +132,8 @@ def _guard_problems(
             )
         )
     tasks = {
-        GuardMetric.LABEL_ERROR: (Task.BINARY,),
-        GuardMetric.LABEL_LOSS: (Task.BINARY, Task.REGRESSION),
+        GuardMetric.LABEL_ERROR: (Task.BINARY, Task.MULTICLASS),
+        GuardMetric.LABEL_LOSS: (Task.BINARY, Task.MULTICLASS, Task.REGRESSION),
     }
     if metric in tasks and task not in tasks[metric]:
         problems.append(

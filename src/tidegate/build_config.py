@@ -13,6 +13,7 @@ from tidegate.build_canary import CANARY, build_canary
 from tidegate.build_cloud import release_blocks, serving_problems, train_blocks
 from tidegate.build_metrics import limit_problems, metric_of
 from tidegate.core.catalog import AT_LEAST, AT_MOST, MARGIN
+from tidegate.core.classes import label
 from tidegate.core.clouds import Source
 from tidegate.core.config import (
     Check,
@@ -21,6 +22,7 @@ from tidegate.core.config import (
     Environment,
     Format,
     Gate,
+    GuardMetric,
     LocalEndpoint,
     Model,
     Predict,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Config, list[Problem]]:
     """Build the configuration from data that the schema has accepted."""
     model = _model(data["model"])
-    problems: list[Problem] = _data_problems(data, model.task)
+    problems: list[Problem] = [*_class_problems(data, model), *_data_problems(data, model.task)]
     gate, found = _gate(data["gate"], model.task)
     problems += found
     problems += _registry_problems(data.get("registry", {}))
@@ -143,16 +145,60 @@ def _data_problems(data: Mapping[str, Any], task: Task) -> list[Problem]:
                 expected=f"the column that holds the truth (task {task})",
             )
         ]
-    named = [columns[key] for key in ("target", "id", "time") if key in columns]
+    if task is Task.RANKING and "group" not in columns:
+        return [
+            Problem(
+                path=("data", "group"),
+                got="nothing",
+                expected="the column that says which rows are of one query (task ranking)",
+            )
+        ]
+    roles = ("target", "id", "time", "group", "weight")
+    named = [columns[key] for key in roles if key in columns]
     if len(set(named)) < len(named):
         return [
             Problem(
                 path=("data",),
                 got="one column in two roles",
-                expected="target, id and time to be different columns",
+                expected="target, id, time, group and weight to be different columns",
             )
         ]
     return []
+
+
+def _class_problems(data: Mapping[str, Any], model: Model) -> list[Problem]:
+    """Return what is wrong with model.classes, or with what needs them."""
+    path = ("model", "classes")
+    if "classes" in data["model"] and model.task is not Task.MULTICLASS:
+        return [
+            Problem(
+                path=path,
+                at_key=True,
+                got=f"classes for task {model.task}",
+                expected="no such key: only a multiclass model answers with a probability of each class",
+            )
+        ]
+    if len(set(model.classes)) < len(model.classes):
+        twice = next(name for name in model.classes if model.classes.count(name) > 1)
+        return [
+            Problem(
+                path=path,
+                got=f"the class {twice} twice",
+                expected='different classes (3, 3.0 and "3" are one class)',
+            )
+        ]
+    guards = data.get("release", {}).get("canary", {}).get("guards", ())
+    return [
+        Problem(
+            path=path,
+            got=f"nothing, beside a guard of {guard['metric']}",
+            expected="the classes in their order: labels that arrive later are read by it",
+        )
+        for guard in guards
+        if model.task is Task.MULTICLASS
+        and not model.classes
+        and GuardMetric(guard["metric"]) in (GuardMetric.LABEL_ERROR, GuardMetric.LABEL_LOSS)
+    ]
 
 
 def _train(data: Mapping[str, Any], store: str | None) -> tuple[Train, list[Problem]]:
@@ -164,7 +210,8 @@ def _train(data: Mapping[str, Any], store: str | None) -> tuple[Train, list[Prob
 
 def _model(data: Mapping[str, Any]) -> Model:
     formats = tuple(Format(name) for name in data.get("formats", Format))
-    return Model(name=data["name"], task=Task(data["task"]), formats=formats)
+    classes = tuple(label(value) for value in data.get("classes", ()))
+    return Model(name=data["name"], task=Task(data["task"]), formats=formats, classes=classes)
 
 
 def _predict(data: Mapping[str, Any]) -> Predict:

@@ -122,9 +122,10 @@ def digest_of(data: object) -> str:
 
 
 def _rules_digest(data: Mapping[str, Any]) -> str:
-    model = data["model"]
-    formats = {"formats": model["formats"]} if "formats" in model else {}
-    return digest_of({"task": model["task"], "gate": data["gate"], **formats})
+    model, rows = data["model"], data["data"]
+    more = {key: model[key] for key in ("formats", "classes") if key in model}
+    more |= {key: rows[key] for key in ("group", "weight") if key in rows}
+    return digest_of({"task": model["task"], "gate": data["gate"], **more})
 
 
 def parse_canary(data: Mapping[str, Any], task: Task) -> Canary:

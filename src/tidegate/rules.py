@@ -72,6 +72,9 @@ def judged_by(
     judged = replace(
         own.config,
         model=replace(own.config.model, formats=agreed.config.model.formats),
+        data=replace(
+            own.config.data, group=agreed.config.data.group, weight=agreed.config.data.weight
+        ),
         gate=agreed.config.gate,
         rules_digest=agreed.config.rules_digest,
     )

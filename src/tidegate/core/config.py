@@ -48,6 +48,7 @@ class Model:
     name: str
     task: Task
     formats: tuple[Format, ...] = tuple(Format)  # a candidate of another format is rejected
+    classes: tuple[str, ...] = ()  # multiclass; empty: the holdout's, in sorted order
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +60,8 @@ class Data:
     target: str | None  # None only for task generic
     id: str
     time: str | None = None
+    group: str | None = None  # rows with the same value are one cluster, or one query
+    weight: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
