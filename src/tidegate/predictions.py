@@ -15,6 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidegate.arrow import nulls, plain
+from tidegate.columns import (
+    class_codes,
+    classes_of,
+    groups,
+    is_list,
+    lists,
+    numbers,
+    shown,
+    weights,
+)
 from tidegate.core.model import Task
 from tidegate.core.table import Predictions, SliceColumn
 from tidegate.errors import ConfigError
@@ -27,20 +37,35 @@ if TYPE_CHECKING:
     from tidegate.core.metrics.estimate import Floats
 
 ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR = "id", "y_true", "candidate", "champion", "anchor"
+GROUP, WEIGHT = "group", "weight"  # read where mlops.yaml names data.group or data.weight
+INTERVAL = 3  # numbers of a regression's answer with an interval: point, lower, upper
 MISSING = "(missing)"  # the group of the rows that have no value in a slice column
 MOST_GROUPS = 1000
 _NULLS = ["", "NaN", "nan", "null", "NULL", "None"]  # not "NA": North America, Namibia
 _LAYOUT = "Columns: id, y_true, candidate, champion, optionally anchor, and any to slice by."
 
 
-def read(path: Path, *, task: Task | None = None, by: Sequence[str] = ()) -> Predictions:
+def read(  # noqa: PLR0913 (what the columns mean)
+    path: Path,
+    *,
+    task: Task | None = None,
+    by: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    group: bool = False,
+    weight: bool = False,
+) -> Predictions:
     """Read a table of predictions from Parquet or CSV.
 
     Args:
         path: the file; Parquet is known by its first bytes, CSV by its suffix.
-        task: decides whether ``y_true`` must be there; None: it is read where it is.
+        task: decides whether ``y_true`` must be there; None: it is read where it is, and lists of
+            predictions are of a multiclass model.
         by: the slice columns to read, where they are there; a rule about one that is not makes
             the verdict an error.
+        classes: multiclass: the classes in the order of the probabilities; empty: those of
+            ``y_true``, in sorted order.
+        group: the column ``group`` says which rows belong together.
+        weight: the column ``weight`` says how much a row counts.
 
     Returns:
         The table; ``champion`` and ``anchor`` are None where the columns are absent.
@@ -48,23 +73,58 @@ def read(path: Path, *, task: Task | None = None, by: Sequence[str] = ()) -> Pre
     Raises:
         ConfigError: file, column, what is there, what was expected and how to get it.
     """
-    table = _open(path, by)
-    names = table.column_names
-    truth = _truth(path, table, task)
+    table = _open(path, [*by, *((GROUP,) if group else ())], [WEIGHT] if weight else [])
+    if task is None and TRUTH in table.column_names and _lists_of(table, CANDIDATE):
+        task = Task.MULTICLASS
+    if task is Task.MULTICLASS:
+        classes = classes or classes_of(path, _column(path, table, TRUTH), TRUTH)
+        truth: Floats | None = class_codes(path, _column(path, table, TRUTH), TRUTH, classes)
+    else:
+        truth = _truth(path, table, task)
+    _column(path, table, CANDIDATE)
+    models = {
+        name: _answers(path, table.column(name), name, task, classes)
+        for name in (CANDIDATE, CHAMPION, ANCHOR)
+        if name in table.column_names
+    }
     return Predictions(
         ids=_ids(path, _column(path, table, ID)),
         y_true=truth,
-        candidate=_numbers(path, _column(path, table, CANDIDATE), CANDIDATE),
-        champion=_numbers(path, table.column(CHAMPION), CHAMPION) if CHAMPION in names else None,
-        anchor=_numbers(path, table.column(ANCHOR), ANCHOR) if ANCHOR in names else None,
-        slices={name: _slices(path, table.column(name), name) for name in by if name in names},
+        candidate=models[CANDIDATE],
+        champion=models.get(CHAMPION),
+        anchor=models.get(ANCHOR),
+        slices={
+            name: _slices(path, table.column(name), name)
+            for name in by
+            if name in table.column_names
+        },
+        group=groups(path, _column(path, table, GROUP), GROUP) if group else None,
+        weight=weights(path, _column(path, table, WEIGHT), WEIGHT) if weight else None,
     )
 
 
+def _lists_of(table: Any, name: str) -> bool:
+    return name in table.column_names and is_list(table.column(name).type)
+
+
+def _answers(
+    path: Path, column: Any, name: str, task: Task | None, classes: Sequence[str]
+) -> Floats:
+    """Return a model's answers: a number a row, a probability of each class, or point and interval."""
+    if task is Task.MULTICLASS:
+        what = f"a probability of each class ({shown(classes)})"
+        return lists(path, column, name, len(classes), what)
+    if task is Task.REGRESSION and is_list(column.type):
+        return lists(path, column, name, INTERVAL, "the point, and the interval's ends")
+    return numbers(path, column, name)
+
+
 def infer_task(table: Predictions) -> Task:
-    """Return the task that a table's truth suggests: generic without one, binary for 0 and 1."""
+    """Return the task that a table suggests: generic without a truth, binary for 0 and 1."""
     if table.y_true is None:
         return Task.GENERIC
+    if table.candidate.ndim > 1:
+        return Task.MULTICLASS
     zero_one = ((table.y_true == 0.0) | (table.y_true == 1.0)).all()
     return Task.BINARY if zero_one else Task.REGRESSION
 
@@ -72,7 +132,7 @@ def infer_task(table: Predictions) -> Task:
 # --- files ----------------------------------------------------------------------------------
 
 
-def _open(path: Path, by: Sequence[str]) -> Any:
+def _open(path: Path, by: Sequence[str], more: Sequence[str]) -> Any:
     try:
         with path.open("rb") as stream:
             parquet = stream.read(4) == b"PAR1"
@@ -80,7 +140,7 @@ def _open(path: Path, by: Sequence[str]) -> Any:
         raise ConfigError(
             f"{path}: {error.strerror}", remedy="Name a Parquet or CSV file of predictions."
         ) from None
-    wanted = dict.fromkeys([ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR, *by])
+    wanted = dict.fromkeys([ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR, *by, *more])
     if parquet:
         table = _parquet(path, list(wanted))
     elif path.suffix.lower() in {".csv", ".txt"}:
@@ -160,7 +220,7 @@ def _column(path: Path, table: Any, name: str) -> Any:
 def _truth(path: Path, table: Any, task: Task | None) -> Floats | None:
     if task is Task.GENERIC or (task is None and TRUTH not in table.column_names):
         return None
-    truth = _numbers(path, _column(path, table, TRUTH), TRUTH)
+    truth = numbers(path, _column(path, table, TRUTH), TRUTH)
     if missing := int(np.isnan(truth).sum()):
         first = int(np.flatnonzero(np.isnan(truth))[0]) + 1
         raise ConfigError(
@@ -169,36 +229,6 @@ def _truth(path: Path, table: Any, task: Task | None) -> Floats | None:
             remedy="Leave out the rows whose truth is not known yet.",
         )
     return truth
-
-
-def _numbers(path: Path, column: Any, name: str) -> Floats:
-    kind = column.type
-    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    if pa.types.is_null(kind):
-        return np.full(len(column), np.nan)
-    if not numeric and not pa.types.is_boolean(kind):
-        row, value = _first_text(column)
-        raise ConfigError(
-            f"{path}: column {name!r}: got {kind} (row {row:,}: {value!r}), expected numbers",
-            remedy="Write probabilities, numbers or 0/1; not labels, lists or text.",
-        )
-    if pa.types.is_decimal(kind):
-        return np.array([np.nan if v is None else float(v) for v in column.to_pylist()])
-    values = plain(column).astype(np.float64)
-    if column.null_count:
-        values[nulls(column)] = np.nan
-    return values
-
-
-def _first_text(column: Any) -> tuple[int, object]:
-    """Return the first row (from 1) that holds no number, and its value."""
-    values = column.to_pylist()
-    for row, value in enumerate(values, 1):
-        try:
-            float(value)
-        except (TypeError, ValueError):
-            return row, value
-    return 1, values[0]
 
 
 def _ids(path: Path, column: Any) -> Array:

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="Parquet or CSV with id, y_true, candidate, champion (none on a first release), "
-        "optionally anchor, and any columns to slice by (default: what `tidegate evaluate` left "
+        "optionally anchor, group and weight, and any columns to slice by; multiclass: a list of "
+        "probabilities a row, Parquet only (default: what `tidegate evaluate` left "
         "for the checked-out commit; that verdict goes into the ledger)",
     )
     parser.add_argument(
@@ -92,7 +93,14 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         task, gate, digest = config.model.task, config.gate, config.rules_digest
         name = config.model.name
         by = dict.fromkeys(name for rule in gate.slices for name in rule.by)
-        table = read(args.predictions, task=task, by=list(by))
+        table = read(
+            args.predictions,
+            task=task,
+            by=list(by),
+            classes=config.model.classes,
+            group=config.data.group is not None,
+            weight=config.data.weight is not None,
+        )
     verdict = judge(
         table,
         gate,
@@ -138,13 +146,15 @@ def default_rules(task: Task, table: Predictions) -> Gate:
     """Return the rules that apply without an ``mlops.yaml``: one margin on the usual metric.
 
     Binary: ``roc_auc`` within 0.005 of the champion's, or ``accuracy`` within 0.005 when the
-    candidate's or the champion's predictions are all 0 or 1. Regression: ``rmse`` at most 1 %
-    higher. Generic: ``mean`` at most 1 % lower. Confidence 95 %.
+    candidate's or the champion's predictions are all 0 or 1. Multiclass: ``accuracy`` within 0.005.
+    Regression: ``rmse`` at most 1 % higher. Generic: ``mean`` at most 1 % lower. Confidence 95 %.
     """
     if task is Task.REGRESSION:
         rule = Rule(metric="rmse", margin=Margin(value=0.01, relative=True))
     elif task is Task.GENERIC:
         rule = Rule(metric="mean", margin=Margin(value=0.01, relative=True))
+    elif task is Task.MULTICLASS:
+        rule = Rule(metric="accuracy", margin=Margin(value=0.005))
     else:
         models = [m for m in (table.candidate, table.champion) if m is not None]
         decisions = any(((m == 0.0) | (m == 1.0)).all() for m in models)

@@ -74,5 +74,6 @@ def strangers(verdict: Verdict, config: Config) -> Iterator[str]:
 
 def _columns(config: Config) -> set[str]:
     by = {name for rule in config.gate.slices for name in rule.by}
-    data = {config.data.id, config.data.target, config.data.time} - {None}
-    return {*_TABLE, *by, *(name for name in data if name)}
+    data = config.data
+    named = (data.id, data.target, data.time, data.group, data.weight)
+    return {*_TABLE, *by, *(name for name in named if name)}

@@ -17,11 +17,14 @@ from tidegate.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy.typing as npt
+
     from tidegate.core.config import Gate
     from tidegate.core.metrics.estimate import Floats
     from tidegate.core.model import Digests
     from tidegate.core.table import Predictions
 
+ROUNDING = 1e-6  # probabilities of all classes sum to 1 within this
 DATA = "data"  # what a data check's finding carries in place of a metric
 
 
@@ -63,20 +66,39 @@ def unusable(table: Predictions, task: Task) -> list[Finding]:
     for name, values in table.columns():
         if name == "y_true" and task is Task.GENERIC:
             continue
-        if bad := _count(~np.isfinite(values)):
+        if bad := _count(_any(~np.isfinite(values))):
             findings.append(check(Cause.NOT_A_NUMBER, bad, column=name))
-        elif task is Task.BINARY and (bad := _outside(name, values)):
+        elif bad := _outside(task, name, values):
             findings.append(check(Cause.OUT_OF_RANGE, bad, column=name))
+        elif task is Task.RANKING and name == "y_true" and (bad := _count(values < 0.0)):
+            findings.append(check(Cause.NEGATIVE, bad, column=name))
+        elif task is Task.MULTICLASS and name != "y_true" and (bad := _unnormalised(values)):
+            findings.append(check(Cause.NOT_NORMALISED, bad, column=name))
     return findings
 
 
-def _outside(name: str, values: Floats) -> int:
-    if name == "y_true":
+def _outside(task: Task, name: str, values: Floats) -> int:
+    """Return how many rows hold what the task does not know: a probability of 1.2, a label of 2."""
+    if task is Task.BINARY and name == "y_true":
         return _count((values != 0.0) & (values != 1.0))
-    return _count((values < 0.0) | (values > 1.0))
+    if task is Task.BINARY or (task is Task.MULTICLASS and name != "y_true"):
+        return _count(_any((values < 0.0) | (values > 1.0)))
+    return 0
 
 
-def _count(claims: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+def _unnormalised(probabilities: Floats) -> int:
+    """Return in how many rows the probabilities of the classes, shape (n, K), do not sum to 1."""
+    return _count(np.abs(probabilities.sum(axis=1) - 1.0) > ROUNDING)
+
+
+def _any(
+    claims: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    """Return in which rows a claim holds anywhere, shape (n,)."""
+    return np.asarray(claims.reshape(len(claims), -1).any(axis=1))
+
+
+def _count(claims: npt.NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(claims))
 
 
@@ -85,9 +107,10 @@ def meaningless(
 ) -> Iterator[Finding]:
     """Yield why this comparison must not pass although its numbers can be computed."""
     n = table.n
-    if task is Task.BINARY and table.y_true is not None and np.ptp(table.y_true) == 0:
+    classes = task in (Task.BINARY, Task.MULTICLASS)
+    if classes and table.y_true is not None and np.ptp(table.y_true) == 0:
         yield check(Cause.ONE_CLASS, n, column="y_true")
-    if _ranked(gate, task) and np.ptp(table.candidate) == 0:
+    if _ranked(gate, task) and not np.ptp(table.candidate, axis=0).any():
         yield check(Cause.CONSTANT, n, column="candidate")
     if table.champion is None and not first_release:
         yield check(Cause.NO_CHAMPION, n, column="champion")

@@ -90,6 +90,8 @@ class Cause(StrEnum):
     MISSING_COLUMN = "missing_column"  # a slice rule names a column that the table has not
     NO_MARGIN = "no_margin"  # absolute limits only: nothing compares with the champion
     CHAMPION_OUT_OF_REACH = "champion_out_of_reach"  # it serves, but cannot be had here
+    NOT_NORMALISED = "not_normalised"  # the classes' probabilities do not sum to 1
+    NEGATIVE = "negative"  # a relevance below 0
     NO_CHAMPION = "no_champion"  # margin rule on a first release: nothing to compare with
     NO_ANCHOR = "no_anchor"  # creep not checked
     SAME_MODEL = "same_model"  # candidate and champion are one object

@@ -107,6 +107,8 @@ def _data_reason(finding: Finding, quote: Callable[[str], str]) -> str:
         Cause.TOO_FEW_ROWS: "the table has no rows",
         Cause.NOT_A_NUMBER: f"column {column}: {n} rows are missing, NaN or infinite",
         Cause.OUT_OF_RANGE: f"column {column}: {n} rows are outside {allowed}",
+        Cause.NOT_NORMALISED: f"column {column}: in {n} rows the probabilities do not sum to 1",
+        Cause.NEGATIVE: f"column {column}: {n} rows have a relevance below 0",
         Cause.CONSTANT: f"column {column}: all {n} predictions are the same, so they rank nothing",
         Cause.ONE_CLASS: f"column {column}: all {n} rows are of one class",
         Cause.CHAMPION_OUT_OF_REACH: "the champion is out of reach here, so only absolute rules were judged",
