@@ -17,6 +17,7 @@ from scipy import stats
 
 from tidegate.core.config import Gate, Rule
 from tidegate.core.gate import judge
+from tidegate.core.metrics.estimate import estimate
 from tidegate.core.metrics.table import METRICS
 from tidegate.core.model import Finding, Kind, Margin, Outcome, Task
 from tidegate.core.table import Predictions
@@ -74,7 +75,7 @@ def _population(metric: str) -> tuple[Predictions, float, Task]:
         candidate = _logistic(both + 0.6 * rng.normal(size=POPULATION))
         champion, task = _logistic(both + 0.3 * rng.normal(size=POPULATION)), Task.BINARY
     table = Predictions(y_true=truth, candidate=candidate, champion=champion)
-    values = [METRICS[metric].formula(truth, model) for model in (candidate, champion)]
+    values = [estimate(METRICS[metric].kind, truth, model) for model in (candidate, champion)]
     assert values[0] is not None
     assert values[1] is not None
     return table, METRICS[metric].sign * (values[1].value - values[0].value), task
@@ -94,7 +95,7 @@ def _passes(
     assert table.y_true is not None
     assert table.champion is not None
     if relative:
-        champion = METRICS[metric].formula(table.y_true, table.champion)
+        champion = estimate(METRICS[metric].kind, table.y_true, table.champion)
         assert champion is not None
         worse /= abs(champion.value)
     gate = Gate(rules=(Rule(metric=metric, margin=Margin(value=size * worse, relative=relative)),))

@@ -8,8 +8,9 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from tidegate.core.catalog import CATALOG
-from tidegate.core.metrics import binary, interval, ranks
-from tidegate.core.metrics.estimate import Estimate, Floats, mean_of
+from tidegate.core.metrics import interval
+from tidegate.core.metrics.estimate import Estimate, Floats, estimate
+from tidegate.core.metrics.joint import Joint, joint_of
 from tidegate.core.metrics.system import measure
 from tidegate.core.metrics.table import METRICS, find
 from tidegate.core.model import Task
@@ -27,6 +28,29 @@ def _regression(n: int, seed: int) -> tuple[Floats, Floats]:
     rng = np.random.default_rng(seed)
     truth = rng.normal(10, 3, n)
     return truth, truth + rng.normal(0.2, 1, n)
+
+
+def _of(name: str, truth: Floats, prediction: Floats) -> Estimate:
+    found = estimate(METRICS[name].kind, truth, prediction)
+    assert found is not None
+    return found
+
+
+def _mean(scores: Floats) -> Estimate:
+    return _of("mean", scores, scores)
+
+
+def _joint(*estimates: Estimate) -> Joint:
+    n = len(estimates[0].influence)
+    return joint_of(estimates, n=n, cluster=None, clusters=n, df=n - 1)
+
+
+def _single(one: Estimate) -> interval.Statistic:
+    return interval.single(_joint(one), 0, 0.95)
+
+
+def _contrast(one: Estimate, other: Estimate, k: float = 1.0) -> interval.Statistic:
+    return interval.contrast(_joint(one, other), 0, 1, k)
 
 
 _SKLEARN = {
@@ -50,9 +74,8 @@ def test_every_value_is_scikit_learns(name: str, decimals: int | None) -> None:
         truth, prediction = _regression(501, 3)
     else:
         truth, prediction = _binary(501, 3, decimals=decimals)
-    estimate = METRICS[name].formula(truth, prediction)
-    assert estimate is not None
-    assert estimate.value == pytest.approx(_SKLEARN[name](truth, prediction), abs=1e-9)
+    found = _of(name, truth, prediction)
+    assert found.value == pytest.approx(_SKLEARN[name](truth, prediction), abs=1e-9)
 
 
 def test_the_catalog_and_the_formulas_name_the_same_metrics() -> None:
@@ -64,10 +87,8 @@ def test_the_catalog_and_the_formulas_name_the_same_metrics() -> None:
 def test_influence_values_have_mean_zero_and_row_order(name: str) -> None:
     truth, prediction = _regression(300, 5) if name in {"mae", "rmse", "r2"} else _binary(300, 5)
     shuffle = np.random.default_rng(0).permutation(300)
-    one = METRICS[name].formula(truth, prediction)
-    other = METRICS[name].formula(truth[shuffle], prediction[shuffle])
-    assert one is not None
-    assert other is not None
+    one = _of(name, truth, prediction)
+    other = _of(name, truth[shuffle], prediction[shuffle])
     assert one.influence.mean() == pytest.approx(0, abs=1e-10)
     assert other.influence == pytest.approx(one.influence[shuffle], abs=1e-10)
 
@@ -91,46 +112,30 @@ def test_the_auc_contrast_is_exactly_delong(k: float, decimals: int | None) -> N
     truth, a = _binary(173, 1, decimals=decimals)
     noisy: Floats = np.clip(a + np.random.default_rng(2).normal(0, 0.1, 173), 0, 1)
     b: Floats = noisy.round(decimals or 9)
-    one, other = ranks.roc_auc(truth, a), ranks.roc_auc(truth, b)
-    assert one is not None
-    assert other is not None
-    found = interval.contrast(one, other, k)
+    found = _contrast(_of("roc_auc", truth, a), _of("roc_auc", truth, b), k)
     assert found.se**2 == pytest.approx(_delong_variance(truth, a, b, k), rel=1e-10)
 
 
 @pytest.mark.parametrize("name", ["average_precision", "f1", "rmse", "r2", "log_loss"])
 def test_the_standard_error_is_the_jackknifes(name: str) -> None:
     truth, prediction = _regression(800, 7) if name in {"rmse", "r2"} else _binary(800, 7)
-    estimate = METRICS[name].formula(truth, prediction)
-    assert estimate is not None
     rows = np.arange(800)
-    left_out = []
-    for row in rows:
-        one = METRICS[name].formula(truth[rows != row], prediction[rows != row])
-        assert one is not None
-        left_out.append(one.value)
+    left_out = [_of(name, truth[rows != row], prediction[rows != row]).value for row in rows]
     jackknife = np.sqrt(799 / 800 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
-    assert interval.single(estimate, 0.95).se == pytest.approx(jackknife, rel=0.02)
+    assert _single(_of(name, truth, prediction)).se == pytest.approx(jackknife, rel=0.02)
 
 
 def test_average_precision_differences_cover_like_the_bootstraps() -> None:
     truth, a = _binary(600, 11)
     rng = np.random.default_rng(12)
     b = np.clip(a + rng.normal(0, 0.08, 600), 0, 1)
-    one, other = ranks.average_precision(truth, a), ranks.average_precision(truth, b)
-    assert one is not None
-    assert other is not None
+    one, other = _of("average_precision", truth, a), _of("average_precision", truth, b)
     differences = []
     for _ in range(400):
         rows = rng.integers(0, 600, 600)
-        x, y = (
-            ranks.average_precision(truth[rows], a[rows]),
-            ranks.average_precision(truth[rows], b[rows]),
-        )
-        assert x is not None
-        assert y is not None
+        x, y = (_of("average_precision", truth[rows], score[rows]) for score in (a, b))
         differences.append(x.value - y.value)
-    assert interval.contrast(one, other).se == pytest.approx(np.std(differences), rel=0.15)
+    assert _contrast(one, other).se == pytest.approx(np.std(differences), rel=0.15)
 
 
 @pytest.mark.parametrize("df", [19, 49, 200, 10_000])
@@ -149,12 +154,12 @@ def _marks(wins: int, losses: int, n: int) -> tuple[Estimate, Estimate]:
     a, b = np.ones(n), np.ones(n)
     b[:wins] = 0
     a[wins : wins + losses] = 0
-    return mean_of(a, marks=True), mean_of(b, marks=True)
+    return _mean(a), _mean(b)
 
 
 def test_a_difference_of_proportions_is_bonett_and_prices() -> None:
     one, other = _marks(12, 4, 100)
-    found = interval.contrast(one, other)
+    found = _contrast(one, other)
     p12, p21 = 13 / 102, 5 / 102
     se = np.sqrt((p12 + p21 - (p12 - p21) ** 2) / 102)
     assert found.lower(0.95) == pytest.approx(p12 - p21 - 1.6448536 * se)
@@ -164,48 +169,46 @@ def test_a_difference_of_proportions_is_bonett_and_prices() -> None:
 @pytest.mark.parametrize("k", [1.0, 0.99, 1.01])
 def test_no_disagreement_is_not_certainty(k: float) -> None:
     one, other = _marks(0, 0, 50)
-    assert interval.contrast(one, other, k).se > 0.02
+    assert _contrast(one, other, k).se > 0.02
 
 
 @pytest.mark.parametrize(
-    "estimate",
+    "perfect",
     [
-        pytest.param(mean_of(np.ones(50), marks=True), id="every mark is 1"),
-        pytest.param(ranks.roc_auc(np.repeat([0.0, 1.0], 50), np.arange(100.0)), id="perfect AUC"),
-        pytest.param(binary.brier(np.ones(50), np.ones(50)), id="no Brier loss"),
+        pytest.param(_mean(np.ones(50)), id="every mark is 1"),
+        pytest.param(_of("roc_auc", np.repeat([0.0, 1.0], 50), np.arange(100.0)), id="perfect AUC"),
+        pytest.param(_of("brier", np.ones(50), np.ones(50)), id="no Brier loss"),
     ],
 )
-def test_a_perfect_score_has_an_interval(estimate: Estimate) -> None:
-    own = interval.single(estimate, 0.95)
+def test_a_perfect_score_has_an_interval(perfect: Estimate) -> None:
+    own = _single(perfect)
     assert own.known
-    assert own.lower(0.95) < estimate.value < own.upper(0.95) or own.se > 0.01
+    assert own.lower(0.95) < perfect.value < own.upper(0.95) or own.se > 0.01
 
 
 def test_the_one_sided_bound_of_a_perfect_share_is_not_shorter_than_the_exact_one() -> None:
     exact = 0.05 ** (1 / 50)  # Clopper-Pearson, 50 of 50
-    assert interval.single(mean_of(np.ones(50), marks=True), 0.95).lower(0.95) < exact
+    assert _single(_mean(np.ones(50))).lower(0.95) < exact
 
 
 def test_constant_scores_are_unknown_whatever_rounding_leaves() -> None:
-    one, other = mean_of(np.full(100, 0.7)), mean_of(np.full(100, 0.69))
-    assert not interval.single(one, 0.95).known
-    assert not interval.contrast(one, one).known
-    assert not interval.contrast(one, other).known
+    one, other = _mean(np.full(100, 0.7)), _mean(np.full(100, 0.69))
+    assert not _single(one).known
+    assert not _contrast(one, one).known
+    assert not _contrast(one, other).known
 
 
 @pytest.mark.parametrize("name", ["mae", "rmse"])
 def test_a_regression_without_any_error_is_unknown(name: str) -> None:
     truth = np.arange(100.0)
-    perfect = METRICS[name].formula(truth, truth)
-    assert perfect is not None
-    assert not interval.contrast(perfect, perfect).known
+    perfect = _of(name, truth, truth)
+    assert not _contrast(perfect, perfect).known
 
 
 def test_identical_predictions_keep_a_typical_rows_width() -> None:
     truth, score = _binary(400, 2)
-    one = ranks.roc_auc(truth, score)
-    assert one is not None
-    assert interval.contrast(one, one).se > 0.0
+    one = _of("roc_auc", truth, score)
+    assert _contrast(one, one).se > 0.0
 
 
 @pytest.mark.parametrize(
@@ -220,7 +223,7 @@ def test_identical_predictions_keep_a_typical_rows_width() -> None:
 def test_an_undefined_metric_has_no_value(
     metric: str, truth: list[float], prediction: list[float]
 ) -> None:
-    assert METRICS[metric].formula(np.array(truth), np.array(prediction)) is None
+    assert estimate(METRICS[metric].kind, np.array(truth), np.array(prediction)) is None
 
 
 @pytest.mark.parametrize(("name", "task"), [("roc_aux", Task.BINARY), ("rmse", Task.BINARY)])

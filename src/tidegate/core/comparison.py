@@ -75,7 +75,7 @@ def _begin(group: Group, metric: Metric, kind: Kind, reference: str) -> Finding:
 
 def _too_small(group: Group, metric: Metric, finding: Finding) -> Finding | None:
     """Return the finding as inconclusive when the group is too small for the metric or rule."""
-    n, least = group.rows.n, max(metric.min_rows, group.min_rows)
+    n, least = group.rows.units, max(metric.min_rows, group.min_rows)
     smaller = group.rows.smaller_class() if metric.min_per_class else 0
     if smaller < metric.min_per_class:
         cause, minimum = Cause.TOO_FEW_OF_A_CLASS, metric.min_per_class

@@ -211,7 +211,6 @@ def _headline(case: _Case, rule: Rule, everything: Group) -> Iterator[Finding]:
 
 def _no_champion(group: Group, metric: Metric, margin: Margin) -> Finding:
     """Return the finding of a margin rule that has nothing to compare with."""
-    estimate = group.rows.estimate(metric, CANDIDATE)
     return Finding(
         metric=metric.entry.name,
         kind=Kind.MARGIN,
@@ -221,7 +220,7 @@ def _no_champion(group: Group, metric: Metric, margin: Margin) -> Finding:
         n=group.rows.n,
         slice=group.slice,
         direction=metric.entry.direction,
-        candidate=estimate.value if estimate else None,
+        candidate=group.rows.value(metric, CANDIDATE),
         margin=margin,
         decides=False,
     )

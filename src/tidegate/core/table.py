@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -9,14 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.core.metrics.estimate import estimate
 from tidegate.core.metrics.interval import contrast, single
+from tidegate.core.metrics.joint import joint_of
+from tidegate.core.metrics.kinds import Resampled
+from tidegate.core.metrics.resampling import Replicates, resample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tidegate.core.metrics.estimate import Estimate, Floats
     from tidegate.core.metrics.interval import Statistic
-    from tidegate.core.metrics.kinds import Codes
+    from tidegate.core.metrics.joint import Joint
+    from tidegate.core.metrics.kinds import Codes, Floats
     from tidegate.core.metrics.table import Metric
 
 SliceColumn: TypeAlias = tuple[Sequence[str], npt.NDArray[np.integer[Any]]]
@@ -75,48 +80,117 @@ class Predictions:
 
 
 class Rows:
-    """Some rows of a table, with every estimate made on them at most once."""
+    """Some rows of a table, with every metric computed on them at most once.
+
+    The independent unit is the row, or the group of rows where the table has groups
+    (``data.group``): ``units`` counts them, and it is units that a rule's least number is about,
+    because a user's thousandth row says next to nothing about the next user.
+    """
 
     def __init__(self, table: Predictions, rows: npt.NDArray[np.intp] | None = None) -> None:
         self._columns = {
             name: values if rows is None else values[rows] for name, values in table.columns()
         }
-        self._estimates: dict[tuple[str, str], Estimate | None] = {}
+        self.models = [name for name in (CANDIDATE, CHAMPION, ANCHOR) if name in self._columns]
         self.n = len(self._columns[CANDIDATE])
+        self._weight = _of(table.weight, rows)
+        self._cluster: Codes | None = None
+        self.units = self.n
+        if table.group is not None:
+            present, cluster = np.unique(_of(table.group, rows), return_inverse=True)
+            self._cluster, self.units = cluster, len(present)
+        self._found: dict[str, Joint | Replicates] = {}
 
     def has(self, model: str) -> bool:
         """Whether the table holds this model's predictions."""
         return model in self._columns
 
-    def estimate(self, metric: Metric, model: str) -> Estimate | None:
-        """Return the metric of one model's predictions; None where it is undefined."""
-        key = (metric.entry.name, model)
-        if key not in self._estimates:
-            truth = self._columns.get("y_true", self._columns[model])
-            self._estimates[key] = metric.formula(truth, self._columns[model])
-        return self._estimates[key]
-
     def value(self, metric: Metric, model: str) -> float | None:
         """Return the metric's value for one model; None where it is undefined or not there."""
-        estimate = self.estimate(metric, model) if self.has(model) else None
-        return estimate.value if estimate else None
+        if not self.has(model):
+            return None
+        values = self._of_models(metric).values
+        value = float(values[self.models.index(model)])
+        return value if math.isfinite(value) else None
 
     def single(self, metric: Metric, model: str, confidence: float) -> Statistic | None:
-        """Return one model's own value with its error."""
-        estimate = self.estimate(metric, model)
-        return single(estimate, confidence) if estimate else None
+        """Return one model's own value with its error; None where it is undefined or not there."""
+        if self.value(metric, model) is None:
+            return None
+        found, index = self._of_models(metric), self.models.index(model)
+        if isinstance(found, Replicates):
+            return found.single(index)
+        return single(found, index, confidence)
 
     def contrast(
         self, metric: Metric, candidate: str, reference: str, k: float = 1.0
     ) -> Statistic | None:
         """Return ``candidate - k * reference`` with its paired error."""
-        mine, other = self.estimate(metric, candidate), self.estimate(metric, reference)
-        return contrast(mine, other, k) if mine and other else None
+        if self.value(metric, candidate) is None or self.value(metric, reference) is None:
+            return None
+        found = self._of_models(metric)
+        mine, other = self.models.index(candidate), self.models.index(reference)
+        if isinstance(found, Replicates):
+            return found.contrast(mine, other, k)
+        return contrast(found, mine, other, k)
 
     def smaller_class(self) -> int:
-        """Return how many rows the smaller class of a binary truth has."""
-        ones = int(self._columns["y_true"].sum())
-        return min(ones, self.n - ones)
+        """Return how many units have a row of the rarest class, of those that may occur."""
+        truth = self._columns["y_true"].astype(np.intp)
+        if self._cluster is None:
+            return int(np.bincount(truth, minlength=self._classes).min())
+        seen = np.unique(self._cluster * self._classes + truth) % self._classes
+        return int(np.bincount(seen, minlength=self._classes).min())
+
+    @property
+    def _classes(self) -> int:
+        candidate = self._columns[CANDIDATE]
+        return candidate.shape[1] if candidate.ndim == 2 else 2
+
+    def _of_models(self, metric: Metric) -> Joint | Replicates:
+        name = metric.entry.name
+        if name not in self._found:
+            kind = metric.kind
+            self._found[name] = (
+                self._resample(kind) if isinstance(kind, Resampled) else self._join(metric)
+            )
+        return self._found[name]
+
+    def _join(self, metric: Metric) -> Joint:
+        truth = self._columns.get("y_true")
+        estimates = [
+            estimate(
+                metric.kind,
+                self._columns[model] if truth is None else truth,
+                self._columns[model],
+                weight=self._weight,
+                query=self._cluster,
+                classes=self._classes,
+            )
+            for model in self.models
+        ]
+        units = self.smaller_class() if metric.min_per_class else self.units
+        return joint_of(
+            estimates,
+            n=self.n,
+            cluster=self._cluster,
+            clusters=self.units,
+            df=max(units - 1, 1),
+        )
+
+    def _resample(self, kind: Resampled) -> Replicates:
+        truth = self._columns.get("y_true")
+        return resample(
+            kind,
+            truth,
+            [self._columns[model] for model in self.models],
+            weight=self._weight,
+            cluster=self._cluster,
+        )
+
+
+def _of(values: npt.NDArray[Any] | None, rows: npt.NDArray[np.intp] | None) -> Any:
+    return values if values is None or rows is None else values[rows]
 
 
 def groups(table: Predictions, by: tuple[str, ...]) -> Iterator[tuple[str, Rows]]:

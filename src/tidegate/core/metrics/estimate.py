@@ -1,14 +1,14 @@
-"""What every metric returns: its value, and how much each row moved it."""
+"""What every metric comes to on one set of rows: its value, and how much each row moved it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Floats: TypeAlias = npt.NDArray[np.float64]
+from tidegate.core.metrics.kinds import Cells, Codes, Floats, Kind, Queried, Ranked, Smooth
+
+__all__ = ["Estimate", "Floats", "dot", "estimate"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,46 +19,166 @@ class Estimate:
     van der Vaart, Asymptotic Statistics, section 20.1): mean 0, and ``var(influence) / n`` is the
     squared standard error. They are linear, so ``a - k * b`` of two models on the same rows has
     the influence values ``a.influence - k * b.influence``: every paired comparison is one line.
+    With weights they are those of the estimating equation, ``w * (...) / mean(w)``.
 
     Attributes:
         value: the metric, in its own units.
-        influence: shape (n,), in row order, mean 0.
-        df: degrees of freedom of the variance: n - 1, or the smaller class - 1.
+        influence: shape (n,), in row order, mean 0; of a mean over queries, in each query's first row.
         unit: what one row more could add to ``influence`` at most, where the metric is bounded;
             0 where it is not. Keeps a zero variance from looking like certainty.
         proportion: every row's score is 0 or 1 and ``value`` is their mean.
+        queries: how many queries have a value, for a mean over queries.
     """
 
     value: float
     influence: Floats
-    df: int
     unit: float = 0.0
     proportion: bool = False
-
-    @property
-    def n(self) -> int:
-        """The number of rows."""
-        return len(self.influence)
+    queries: int | None = None
 
 
-def mean_of(scores: Floats, *, unit: float = 0.0, marks: bool = False) -> Estimate:
-    """Return the mean of per-row scores, shape (n,).
+def estimate(  # noqa: PLR0913 (the columns)
+    kind: Kind,
+    truth: Floats,
+    prediction: Floats,
+    *,
+    weight: Floats | None = None,
+    query: Codes | None = None,
+    classes: int = 2,
+) -> Estimate | None:
+    """Return a metric's value and influence on plain columns; None where it is undefined.
 
-    ``marks`` says that a column of only 0 and 1 is a proportion. An error of exactly 0 in every
-    row of a regression is not: its unit is the target's, and 1 of that may be nothing.
+    Args:
+        kind: the formula; not a resampled one, which has no influence.
+        truth: shape (n,), n at least 1.
+        prediction: shape (n,) or (n, K).
+        weight: shape (n,), finite, at least 0, not all 0.
+        query: shape (n,), which query a row belongs to; needed by a mean over queries only.
+        classes: how many classes the truth may have.
 
-    >>> mean_of(np.array([1.0, 0.0, 1.0, 1.0])).value
-    0.75
+    Raises:
+        ValueError: a mean over queries without queries; a resampled metric.
     """
-    value = float(scores.mean())
-    proportion = marks and bool(((scores == 0.0) | (scores == 1.0)).all())
+    rows = None if weight is None else weight / weight.mean()
+    match kind:
+        case Smooth():
+            found = _smooth(kind, truth, prediction, rows)
+        case Cells():
+            found = _cells(kind, truth, prediction, rows, classes)
+        case Ranked():
+            found = _ranked(kind, truth, prediction, rows)
+        case Queried():
+            if query is None:
+                raise ValueError("a mean over queries needs to know which query a row belongs to")
+            found = _queried(kind, truth, prediction, rows, query)
+        case _:
+            raise ValueError("a resampled metric has no influence values")
+    return found if found is not None and np.isfinite(found.value) else None
+
+
+def _smooth(
+    kind: Smooth, truth: Floats, prediction: Floats, rows: Floats | None
+) -> Estimate | None:
+    if kind.shift:
+        centre = typical(truth)
+        truth, prediction = truth - centre, prediction - centre
+    columns = np.array([feature(truth, prediction) for feature in kind.features], dtype=np.float64)
+    means = columns.mean(axis=1) if rows is None else (columns * rows).mean(axis=1)
+    found = kind.formula(means)
+    if found is None:
+        return None
+    value, gradient = found
+    influence: Floats = gradient @ (columns - means[:, None])
+    proportion = kind.marks and rows is None and bool(((columns == 0.0) | (columns == 1.0)).all())
     return Estimate(
         value=value,
-        influence=scores - value,
-        df=len(scores) - 1,
-        unit=unit,
+        influence=influence if rows is None else influence * rows,
+        unit=kind.unit,
         proportion=proportion,
     )
+
+
+def typical(truth: Floats) -> float:
+    """Return a truth from the middle of the first thousand: a value that occurs, no outlier."""
+    first = truth[:1000]
+    return float(np.partition(first, len(first) // 2)[len(first) // 2])
+
+
+def _cells(
+    kind: Cells, truth: Floats, prediction: Floats, rows: Floats | None, classes: int
+) -> Estimate | None:
+    cell, size = kind.cell(truth, prediction, classes), kind.size(classes)
+    counts = np.bincount(cell, weights=rows, minlength=size).astype(np.float64)
+    found = kind.formula(counts)
+    if found is None:
+        return None
+    value, of_cell = found
+    influence = of_cell[cell]
+    return Estimate(
+        value=value,
+        influence=influence if rows is None else influence * rows,
+        unit=most_of_one(kind, counts, value),
+        proportion=kind.marks and rows is None,
+    )
+
+
+def most_of_one(kind: Cells, counts: Floats, value: float) -> float:
+    """Return how far one row more could move the value, in whichever cell, times the rows."""
+    most, n = 0.0, float(counts.sum()) + 1.0
+    for cell in range(len(counts)):
+        one_more = counts.copy()
+        one_more[cell] += 1.0
+        found = kind.formula(one_more)
+        if found is not None and np.isfinite(found[0]):
+            most = max(most, abs(found[0] - value) * n)
+    return most
+
+
+def _ranked(kind: Ranked, truth: Floats, score: Floats, rows: Floats | None) -> Estimate | None:
+    order = np.argsort(score)
+    by_score, by_truth = score[order], truth[order]
+    starts = np.flatnonzero(np.concatenate(([True], by_score[1:] != by_score[:-1])))
+    mass = np.ones_like(by_truth) if rows is None else rows[order]
+    positives = np.add.reduceat(mass * by_truth, starts)
+    negatives = np.add.reduceat(mass * (1.0 - by_truth), starts)
+    found = kind.formula(positives, negatives)
+    if found is None:
+        return None
+    value, up, down = found
+    sizes = np.diff(starts, append=len(order))
+    placements = np.where(by_truth == 1.0, np.repeat(up, sizes), np.repeat(down, sizes)) * mass
+    influence = np.empty_like(placements)
+    influence[order] = placements
+    return Estimate(value=value, influence=influence, unit=most_of_class(truth))
+
+
+def most_of_class(truth: Floats) -> float:
+    """Return how far one row of the smaller class could move a ranking at most, times the rows."""
+    ones = float(truth.sum())
+    return len(truth) / max(min(ones, len(truth) - ones), 1.0)
+
+
+def _queried(
+    kind: Queried, truth: Floats, score: Floats, rows: Floats | None, query: Codes
+) -> Estimate | None:
+    order = np.lexsort((-score, query))
+    by_query = query[order]
+    starts = np.flatnonzero(np.concatenate(([True], by_query[1:] != by_query[:-1])))
+    values = np.asarray(kind.formula(truth[order], score[order], starts), dtype=np.float64)
+    there = np.isfinite(values)
+    if not there.any():
+        return None
+    mass = np.ones(len(starts))
+    if rows is not None:  # a query weighs what its rows weigh on average
+        mass = np.add.reduceat(rows[order], starts) / np.diff(starts, append=len(order))
+    total = float(mass[there].sum())
+    if total == 0.0:
+        return None
+    value = float((mass[there] * values[there]).sum()) / total
+    influence = np.zeros(len(order))
+    firsts = order[starts[there]]
+    influence[firsts] = mass[there] * (values[there] - value) * (len(order) / total)
+    return Estimate(value=value, influence=influence, queries=int(np.count_nonzero(there)))
 
 
 def dot(a: Floats, b: Floats) -> float:

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from tidegate.core.metrics.estimate import dot
-
 if TYPE_CHECKING:
-    from tidegate.core.metrics.estimate import Estimate, Floats
+    from tidegate.core.metrics.joint import Joint
 
 POWER = 0.8  # of "rows needed"
 _NORMAL = NormalDist()
-_ROUNDING = 1e-12  # relative: a constant column's deviations from its own mean are below this
 _MOST_ROWS = 1e9  # beyond this "about N rows" is no advice
 
 
@@ -52,7 +49,7 @@ def tail(t: float, df: float) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Statistic:
-    """An estimate with its standard error.
+    """An estimate with its standard error; bounds are Student's.
 
     Attributes:
         centre: where the interval is centred; shrunk for proportions.
@@ -97,35 +94,37 @@ class Statistic:
         >>> Statistic(centre=0.01, se=0.01, df=math.inf, n=100).rows_needed(0.95)
         619
         """
-        if self.centre == 0.0 or not self.known:
-            return None
-        z = _NORMAL.inv_cdf(confidence) + _NORMAL.inv_cdf(POWER)
-        rows = z * z * self.se * self.se * self.n / (self.centre * self.centre)
-        return math.ceil(rows) if rows <= _MOST_ROWS else None
+        return rows_needed(self.centre, self.se, self.n, confidence)
 
 
-def single(estimate: Estimate, confidence: float) -> Statistic:
+def rows_needed(centre: float, se: float, n: int, confidence: float) -> int | None:
+    """Return about how many rows settle the side of 0; see :meth:`Statistic.rows_needed`."""
+    if centre == 0.0 or not math.isfinite(se) or se <= 0.0:
+        return None
+    z = _NORMAL.inv_cdf(confidence) + _NORMAL.inv_cdf(POWER)
+    rows = z * z * se * se * n / (centre * centre)
+    return math.ceil(rows) if rows <= _MOST_ROWS else None
+
+
+def single(joint: Joint, model: int, confidence: float) -> Statistic:
     """Return a model's own value with its error.
 
     Proportions: Agresti and Coull, The American Statistician 52 (1998) 119-126, with the z of
     ``confidence``; never zero width, and unlike Wilson's not too short one-sided near 0 and 1
     (Cai, J. Statist. Plann. Inference 131 (2005) 63-88).
     """
-    if estimate.proportion:
+    value = float(joint.values[model])
+    if joint.proportions[model]:
         z = _NORMAL.inv_cdf(confidence)
-        n = estimate.n + z * z
-        share = (estimate.n * estimate.value + z * z / 2.0) / n
+        n = joint.units + z * z
+        share = (joint.units * value + z * z / 2.0) / n
         se = math.sqrt(share * (1.0 - share) / n)
-        return Statistic(centre=share, se=se, df=math.inf, n=estimate.n)
-    return Statistic(
-        centre=estimate.value,
-        se=max(_standard_error(estimate.influence, estimate.value), _least_error(estimate)),
-        df=estimate.df,
-        n=estimate.n,
-    )
+        return Statistic(centre=share, se=se, df=math.inf, n=joint.n)
+    square = float(joint.gram[model, model])
+    return Statistic(centre=value, se=_error(joint, square, (model,)), df=joint.df, n=joint.n)
 
 
-def contrast(candidate: Estimate, reference: Estimate, k: float = 1.0) -> Statistic:
+def contrast(joint: Joint, candidate: int, reference: int, k: float = 1.0) -> Statistic:
     """Return ``candidate - k * reference`` on the same rows, with its paired error.
 
     Proportions: Bonett and Price, J. Educ. Behav. Stat. 37 (2012) 479-488: as if one row more had
@@ -134,35 +133,37 @@ def contrast(candidate: Estimate, reference: Estimate, k: float = 1.0) -> Statis
     any row differs the error is at least that of two made-up rows that differ by a typical row's
     influence, one each way: Bonett and Price's idea where rows are not 0 and 1.
     """
-    n = candidate.n
-    value = candidate.value - k * reference.value
-    influence = candidate.influence - k * reference.influence
-    if candidate.proportion and reference.proportion:
+    gram, n = joint.gram, joint.n
+    value = float(joint.values[candidate] - k * joint.values[reference])
+    square = float(
+        gram[candidate, candidate]
+        - 2.0 * k * gram[candidate, reference]
+        + k * k * gram[reference, reference]
+    )
+    if joint.proportions[candidate] and joint.proportions[reference]:
         centre = (n * value + 1.0 - k) / (n + 2)
-        rows = influence + value
-        square = (dot(rows, rows) + 1.0 + k * k) / (n + 2) - centre * centre
+        square = (square + n * value * value + 1.0 + k * k) / (n + 2) - centre * centre
         return Statistic(centre=centre, se=math.sqrt(square / (n + 2)), df=math.inf, n=n)
-    least = max(_least_error(candidate), _least_error(reference))
     return Statistic(
-        centre=value,
-        se=max(
-            _standard_error(influence, max(abs(candidate.value), abs(k * reference.value))), least
-        ),
-        df=min(candidate.df, reference.df),
-        n=n,
+        centre=value, se=_error(joint, square, (candidate, reference)), df=joint.df, n=n
     )
 
 
-def _standard_error(influence: Floats, size: float) -> float:
-    """Return the standard error; 0 where the spread is only rounding of numbers of that size."""
-    n = len(influence)
-    spread = math.sqrt(dot(influence, influence) / (n - 1))
-    return spread / math.sqrt(n) if spread > _ROUNDING * abs(size) else 0.0
+def _error(joint: Joint, square: float, models: tuple[int, ...]) -> float:
+    """Return the standard error of a contrast whose units' squares sum to ``square``.
 
-
-def _least_error(estimate: Estimate) -> float:
-    typical = _standard_error(estimate.influence, estimate.value) * math.sqrt(estimate.n)
-    return math.sqrt(2.0) * (typical or estimate.unit) / (estimate.n + 2)
+    ``G / (G - 1)`` times that sum: with clusters Liang and Zeger, Biometrika 73 (1986) 13-22; without, the
+    sample variance. At least the error of two made-up units; infinite where one unit is all there is.
+    """
+    if joint.units < 2:
+        return math.inf
+    correction = joint.units / (joint.units - 1)
+    error = math.sqrt(max(square, 0.0) * correction) / joint.n
+    least = 0.0
+    for model in models:
+        typical = math.sqrt(float(joint.gram[model, model]) * correction * joint.units) / joint.n
+        least = max(least, math.sqrt(2.0) * (typical or joint.unit) / (joint.units + 2))
+    return max(error, least)
 
 
 def holm(p_values: list[float]) -> list[float]:

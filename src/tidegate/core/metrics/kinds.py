@@ -11,7 +11,8 @@ for tables larger than memory:
 * :class:`Resampled`: anything else, a function of columns and weights, bootstrapped.
 
 Weights are the rows' own (``data.weight``) times, in a bootstrap, how often a row was drawn. All
-counts and sums that a formula is given are weighted; without weights a row counts 1.
+counts and means that a formula is given are weighted; weights are divided by their mean first, so
+that counts sum to the number of rows, and a row counts 1 where there are no weights.
 """
 
 from __future__ import annotations
@@ -35,12 +36,17 @@ class Smooth:
     """``formula(means) -> (value, gradient)``, both of the features' means, shape (k,).
 
     None where it is undefined on these rows. One feature whose values are all 0 or 1, and a formula
-    that is its mean, is a proportion: ``marks`` says that such a column is one.
+    that is its mean, is a proportion: ``marks`` says that such a column is one. ``unit`` is what one
+    row could move the metric by at most, times the number of rows; 0 where there is no such limit.
+    ``shift`` says that subtracting one number from truth and prediction changes nothing: a typical
+    truth is then subtracted, so that squares of numbers far from 0 keep their digits.
     """
 
     features: tuple[Feature, ...]
     formula: Callable[[Floats], tuple[float, Floats] | None]
     marks: bool = False
+    unit: float = 0.0
+    shift: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +70,13 @@ class Ranked:
 
     Shape (runs,) each: the weight of class 1 and of class 0 in every run of equal scores, scores
     ascending. ``up`` and ``down`` are the influence of one row of class 1 and of class 0 in the run.
+    ``one_vs_rest``, for predictions of shape (n, K): the metric is the plain mean, over the classes,
+    of the formula on the class's column against "the truth is this class"; undefined when it is
+    for any class.
     """
 
     formula: Callable[[Floats, Floats], tuple[float, Floats, Floats] | None]
+    one_vs_rest: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,63 +6,66 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.core.metrics.estimate import Estimate, mean_of
+from tidegate.core.metrics.kinds import Smooth
+from tidegate.core.metrics.means import mean_of_one, root_of_one
 
 if TYPE_CHECKING:
-    from tidegate.core.metrics.estimate import Floats
+    from tidegate.core.metrics.kinds import Floats
+
+_NO_SPREAD = 1e-13  # a variance below this share of the mean square is rounding
 
 
-def mae(truth: Floats, prediction: Floats) -> Estimate:
-    """Mean absolute error, in the target's units.
-
-    >>> mae(np.array([1.0, 2.0]), np.array([1.5, 1.0])).value
-    0.75
-    """
-    return mean_of(np.abs(prediction - truth))
+def distance(truth: Floats, prediction: Floats) -> Floats:
+    """Return each row's absolute error, shape (n,)."""
+    return np.abs(prediction - truth)
 
 
-def rmse(truth: Floats, prediction: Floats) -> Estimate:
-    """Root of the mean squared error, in the target's units.
-
-    Influence: delta method, ``(e**2 - mse) / (2 rmse)``; all zeros when there is no error at all.
-
-    >>> rmse(np.array([1.0, 2.0]), np.array([4.0, 6.0])).value
-    3.5355339059327378
-    """
-    squared = (prediction - truth) ** 2
-    mse = float(squared.mean())
-    value = float(np.sqrt(mse))
-    influence = (squared - mse) / (2.0 * value) if value > 0.0 else np.zeros_like(squared)
-    return Estimate(value=value, influence=influence, df=len(truth) - 1)
+def squared_error(truth: Floats, prediction: Floats) -> Floats:
+    """Return each row's squared error, shape (n,)."""
+    return np.square(prediction - truth)
 
 
-def r2(truth: Floats, prediction: Floats) -> Estimate | None:
-    """Coefficient of determination ``1 - E[e**2] / Var[y]``; may be negative.
+def of_truth(truth: Floats, _prediction: Floats) -> Floats:
+    """Return the truth itself, shape (n,)."""
+    return truth
 
-    Influence: delta method on the ratio, ``-e**2 / v + mse * (y - mean)**2 / v**2``.
 
-    Returns:
-        The estimate; None when the truth is constant.
+def of_truth_squared(truth: Floats, _prediction: Floats) -> Floats:
+    """Return the truth's square, shape (n,)."""
+    return np.square(truth)
 
-    >>> r2(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 2.0])).value
+
+def of_score(_truth: Floats, score: Floats) -> Floats:
+    """Return the score itself, shape (n,)."""
+    return score
+
+
+def determination(means: Floats) -> tuple[float, Floats] | None:
+    """``1 - E[e**2] / Var[y]`` of the means of e**2, y and y**2; may be negative.
+
+    Gradient of ``1 - q / (s - m**2)``: ``(-1 / v, -2 q m / v**2, q / v**2)``. None when the truth is
+    constant.
+
+    >>> round(determination(np.array([1 / 3, 0.0, 2 / 3]))[0], 9)
     0.5
     """
-    squared = (prediction - truth) ** 2
-    around = (truth - truth.mean()) ** 2
-    mse, variance = float(squared.mean()), float(around.mean())
-    # A constant column's mean may be off by one rounding: relative to the numbers, not to 0.
-    if variance <= (np.finfo(np.float64).eps * float(np.abs(truth).max())) ** 2:
+    error, mean, square = (float(value) for value in means)
+    variance = square - mean * mean
+    if variance <= _NO_SPREAD * square:
         return None
-    ratio = mse / variance
-    return Estimate(
-        value=1.0 - ratio, influence=(ratio * around - squared) / variance, df=len(truth) - 1
-    )
+    ratio = error / variance
+    slope = ratio / variance
+    return 1.0 - ratio, np.array([-1.0 / variance, -2.0 * mean * slope, slope])
 
 
-def mean(_truth: Floats | None, score: Floats) -> Estimate:
-    """Mean of per-row scores, larger is better; no truth needed (a human or LLM judge's marks).
+MAE = Smooth(features=(distance,), formula=mean_of_one)
+"""Mean absolute error, in the target's units."""
 
-    >>> mean(None, np.array([1.0, 0.0, 1.0, 1.0])).value
-    0.75
-    """
-    return mean_of(score, marks=True)
+RMSE = Smooth(features=(squared_error,), formula=root_of_one)
+"""Root of the mean squared error, in the target's units; influence by the delta method."""
+
+R2 = Smooth(features=(squared_error, of_truth, of_truth_squared), formula=determination, shift=True)
+"""Coefficient of determination."""
+
+MEAN = Smooth(features=(of_score,), formula=mean_of_one, marks=True)
+"""Mean of per-row scores, larger is better; no truth needed (a human or LLM judge's marks)."""

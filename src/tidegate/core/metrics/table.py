@@ -11,9 +11,7 @@ from tidegate.core.model import Direction
 from tidegate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tidegate.core.metrics.estimate import Estimate, Floats
+    from tidegate.core.metrics.kinds import Kind, Ranked
     from tidegate.core.model import Task
 
 __all__ = ["METRICS", "Metric", "find", "is_system"]
@@ -29,15 +27,14 @@ class Metric:
 
     Attributes:
         entry: its name, direction, tasks and range.
-        formula: ``(truth, prediction) -> Estimate``, None where the metric is undefined. The truth
-            is None for metrics of task generic only.
+        kind: its formula, and what the formula is a function of.
         min_rows: fewer rows are inconclusive, never a pass.
         min_per_class: the same for the smaller class; 0 where classes do not matter.
         ranking: only the order of the predictions matters, so a constant one says nothing.
     """
 
     entry: Entry
-    formula: Callable[[Floats, Floats], Estimate | None]
+    kind: Kind
     min_rows: int = MIN_ROWS
     min_per_class: int = 0
     ranking: bool = False
@@ -48,10 +45,10 @@ class Metric:
         return 1.0 if self.entry.direction is Direction.HIGHER else -1.0
 
 
-def _ranking(name: str, formula: Callable[[Floats, Floats], Estimate | None]) -> Metric:
+def _ranking(name: str, kind: Ranked) -> Metric:
     return Metric(
         entry=_ENTRIES[name],
-        formula=formula,
+        kind=kind,
         min_rows=2 * MIN_PER_CLASS,
         min_per_class=MIN_PER_CLASS,
         ranking=True,
@@ -61,17 +58,17 @@ def _ranking(name: str, formula: Callable[[Floats, Floats], Estimate | None]) ->
 METRICS: dict[str, Metric] = {
     metric.entry.name: metric
     for metric in (
-        _ranking("roc_auc", ranks.roc_auc),
-        _ranking("average_precision", ranks.average_precision),
-        Metric(entry=_ENTRIES["log_loss"], formula=binary.log_loss),
-        Metric(entry=_ENTRIES["brier"], formula=binary.brier),
-        Metric(entry=_ENTRIES["accuracy"], formula=binary.accuracy),
+        _ranking("roc_auc", ranks.ROC_AUC),
+        _ranking("average_precision", ranks.AVERAGE_PRECISION),
+        Metric(entry=_ENTRIES["log_loss"], kind=binary.LOG_LOSS),
+        Metric(entry=_ENTRIES["brier"], kind=binary.BRIER),
+        Metric(entry=_ENTRIES["accuracy"], kind=binary.ACCURACY),
         # F1 ignores true negatives: its evidence is the rows of class 1.
-        Metric(entry=_ENTRIES["f1"], formula=binary.f1, min_per_class=MIN_PER_CLASS),
-        Metric(entry=_ENTRIES["mae"], formula=regression.mae),
-        Metric(entry=_ENTRIES["rmse"], formula=regression.rmse),
-        Metric(entry=_ENTRIES["r2"], formula=regression.r2),
-        Metric(entry=_ENTRIES["mean"], formula=regression.mean),
+        Metric(entry=_ENTRIES["f1"], kind=binary.F1, min_per_class=MIN_PER_CLASS),
+        Metric(entry=_ENTRIES["mae"], kind=regression.MAE),
+        Metric(entry=_ENTRIES["rmse"], kind=regression.RMSE),
+        Metric(entry=_ENTRIES["r2"], kind=regression.R2),
+        Metric(entry=_ENTRIES["mean"], kind=regression.MEAN),
     )
 }
 
