@@ -4,7 +4,8 @@
     input.parquet   the holdout's rows without the truth
 
     scored.json     who answered (schemas/scored.schema.json)
-    answers.f64     one little-endian 64-bit float per row of input.parquet, in its order
+    answers.f64     little-endian 64-bit floats: for each row of input.parquet, in its order, one, or
+                    as many as scored.json's width says (a probability of each class)
 
 The answers come out of jobs that run the user's code, and are read in one that holds credentials:
 hence no format with a parser, and nothing in them is believed that can be checked.
@@ -22,8 +23,7 @@ from tidegate.core.model import Task
 from tidegate.digests import file_digest
 from tidegate.errors import NotJudgedError
 from tidegate.load import violations
-from tidegate.run_record import bounded
-from tidegate.strict import strict_json
+from tidegate.strict import bounded, strict_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +36,7 @@ SCORED = "scored.json"
 ANSWERS = "answers.f64"
 ROLES = ("candidate", "champion", "anchor")
 _MOST_BYTES = 16_000_000  # of a JSON file that somebody else wrote
+INTERVAL = 3  # numbers of a regression's answer with an interval: point, lower, upper
 MOST_NOTE = 1000  # characters of a note
 _FLOAT = np.dtype("<f8")
 
@@ -68,6 +69,14 @@ class Case:
     champion: Reference | None
     anchor: Reference | None
     environment: str = "auto"  # of mlops.yaml's predict
+    classes: tuple[str, ...] = ()  # multiclass: in the order of the probabilities
+
+    @property
+    def widths(self) -> frozenset[int]:
+        """How many numbers a row's answer may have."""
+        if self.task is Task.MULTICLASS:
+            return frozenset({len(self.classes)})
+        return frozenset({1, INTERVAL} if self.task is Task.REGRESSION else {1})
 
     @property
     def references(self) -> dict[str, Reference]:
@@ -78,7 +87,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """One model's answers, in the order of the input's rows."""
+    """One model's answers, shape (rows,) or (rows, width), in the order of the input's rows."""
 
     role: str
     model: str  # digest
@@ -111,6 +120,9 @@ def read_case(folder: Path, digest: str | None = None) -> Case:
     data = _document(folder / CASE, "case.schema.json")
     data["task"] = Task(data["task"])
     data["hidden"] = tuple(data["hidden"])
+    data["classes"] = tuple(data.get("classes", ()))
+    if len(set(data["classes"])) < len(data["classes"]):
+        raise NotJudgedError(f"{folder / CASE}: one class twice")
     for role in ("champion", "anchor"):
         data[role] = Reference(**data[role]) if data[role] else None
     case = Case(**data)
@@ -125,6 +137,7 @@ def save_scored(folder: Path, scored: Scored) -> None:
         "version": 1, "role": scored.role, "model": scored.model, "input": scored.input,
         "rows": len(scored.answers), "columns": scored.columns, "latency_ms": scored.latency_ms,
         "environment": scored.environment, "environment_note": plain(scored.environment_note),
+        "width": scored.answers.shape[1] if scored.answers.ndim > 1 else 1,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ANSWERS).write_bytes(scored.answers.astype(_FLOAT).tobytes())
@@ -144,15 +157,22 @@ def read_scored(folder: Path, role: str, model: str, case: Case, rows: int) -> S
             f"{folder / SCORED} is about a {data['role']} {data['model'][:12]} on {data['rows']} rows "
             f"of {data['input'][:12]}; wanted: {role} {model[:12]}, {rows} rows of {case.input[:12]}"
         )
+    width = data.get("width", 1)
+    if width not in case.widths:
+        raise NotJudgedError(
+            f"{folder / SCORED}: {width} numbers a row, expected "
+            f"{' or '.join(map(str, sorted(case.widths)))} of task {case.task}"
+        )
     path = folder / ANSWERS
     size = path.stat().st_size if path.is_file() else 0
-    if size != rows * _FLOAT.itemsize:
-        raise NotJudgedError(f"{path}: {size} bytes are not {rows} answers")
+    if size != rows * width * _FLOAT.itemsize:
+        raise NotJudgedError(f"{path}: {size} bytes are not {rows} answers of {width} numbers")
+    answers = np.fromfile(path, dtype=_FLOAT).astype(np.float64)
     return Scored(
         role=role,
         model=model,
         input=case.input,
-        answers=np.fromfile(path, dtype=_FLOAT).astype(np.float64),
+        answers=answers if width == 1 else answers.reshape(rows, width),
         columns=None if data["columns"] is None else tuple(data["columns"]),
         latency_ms=None if data["latency_ms"] is None else tuple(data["latency_ms"]),
         environment=data["environment"],

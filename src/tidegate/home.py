@@ -6,6 +6,7 @@
     models/<digest>/          bundles fetched from the registry, verified by digest
     registry/                 the embedded MLflow registry
     endpoints/<name>/         the embedded endpoint's state
+    environments/<key>/       what models recorded to run in; may be deleted, is built again
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from pathlib import Path
 MODEL = "model"
 RUN = "run.json"
 PARITY = "parity.parquet"
+PROFILE = "profile.json"  # of the rows that it was trained on
+REFERENCE = "reference.json"  # the champion's profile, as it was when this was judged
 PREDICTIONS = "predictions.parquet"
 MEASUREMENTS = "measurements.json"
 VERDICT = "verdict.json"
+PICTURES = "pictures.json"  # what a report draws beside the verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,11 @@ class Home:
     def registry(self) -> Path:
         """The folder of the embedded registry."""
         return self.root / "registry"
+
+    @property
+    def environments(self) -> Path:
+        """The folder of environments that were built for models."""
+        return self.root / "environments"
 
     def endpoint(self, name: str) -> Path:
         """Return the folder of an embedded endpoint."""

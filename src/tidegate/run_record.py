@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tidegate.errors import NotJudgedError
 from tidegate.home import RUN
 from tidegate.load import violations
-from tidegate.strict import strict_json
+from tidegate.strict import bounded, strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,20 +51,6 @@ def save(bundle: Path, record: RunRecord) -> None:
     """Write the record into a bundle."""
     told = {key: value for key, value in asdict(record).items() if value is not None}
     (bundle / RUN).write_text(json.dumps({"version": 1, **told}, indent=2) + "\n")
-
-
-def bounded(path: Path, most: int) -> str:
-    """Return a text that somebody else wrote.
-
-    Raises:
-        NotJudgedError: it is no regular file, or larger than ``most`` bytes.
-        OSError, ValueError: it cannot be read, or is not UTF-8.
-    """
-    if path.exists() and not path.is_file():
-        raise NotJudgedError(f"{path}: not a regular file")
-    if path.stat().st_size > most:
-        raise NotJudgedError(f"{path}: larger than {most:,} bytes")
-    return path.read_text(encoding="utf-8")
 
 
 def read(bundle: Path) -> RunRecord:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,8 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidegate.cases import INPUT, Case, Scored, save_scored
+from tidegate.cases import INPUT, INTERVAL, Case, Scored, save_scored
+from tidegate.columns import is_list, lists, shown
+from tidegate.core.config import Environment
+from tidegate.core.model import Task
 from tidegate.digests import folder_digest
+from tidegate.environments import Interpreter, interpreter
 from tidegate.errors import ConfigError, NotJudgedError
 from tidegate.process import commands_stopped, started
 from tidegate.tables import read_table
@@ -34,22 +37,36 @@ if TYPE_CHECKING:
 
 _CONTRACT = (
     "Write every id of TIDEGATE_INPUT exactly once to the Parquet file TIDEGATE_OUTPUT, with the "
-    "columns id and prediction."
+    "columns id and prediction (a number, or a list of probabilities in the order of TIDEGATE_CLASSES)."
 )
 
 
-def score(case: Case, rows: Path, models: Mapping[str, Path], into: Path, code: Path) -> None:
+def score(  # noqa: PLR0913 (what is scored, and where)
+    case: Case,
+    rows: Path,
+    models: Mapping[str, Path],
+    into: Path,
+    code: Path,
+    *,
+    environments: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
     """Score the models (role -> folder) and write each one's answers to ``into/<role>``.
 
     They run side by side, or one by one when their latency is measured. ``rows`` is the case's
-    folder, ``code`` the folder in which the user's command runs.
+    folder, ``code`` the folder in which the user's command runs, ``environments`` where what a
+    model recorded to run in is built and kept; ``say`` is told of that.
 
     Raises:
-        NotJudgedError: a model failed, missed a row or answered one twice.
+        NotJudgedError: a model failed, missed a row or answered one twice, or its environment cannot
+            be had and nothing else will do.
     """
     digests = {
         role: folder_digest(folder) for role, folder in models.items()
     }  # before any of it runs
+    places = {
+        role: _place(case, role, folder, environments, say) for role, folder in models.items()
+    }
     ids = read_table(rows / INPUT, [case.id])[case.id]
     with tempfile.TemporaryDirectory(prefix="tidegate-score-") as temporary:
         work = Path(temporary)
@@ -57,16 +74,40 @@ def score(case: Case, rows: Path, models: Mapping[str, Path], into: Path, code: 
         for group in [[role] for role in models] if case.timed else [list(models)]:
             with commands_stopped(), ExitStack() as stack:  # one failure ends them all
                 waiting = {
-                    role: stack.enter_context(desk.started(role, models[role])) for role in group
+                    role: stack.enter_context(desk.started(role, models[role], places[role]))
+                    for role in group
                 }
                 for role, finish in waiting.items():
                     finish()
-                    answers = _joined(role, work / f"{role}.parquet", ids)
-                    save_scored(into / role, _scored(case, role, digests[role], work, answers))
+                    answers = _joined(role, work / f"{role}.parquet", ids, case)
+                    scored = _scored(
+                        case, role, digests[role], work, answers=answers, place=places[role]
+                    )
+                    save_scored(into / role, scored)
 
 
-def _scored(
-    case: Case, role: str, digest: str, work: Path, answers: npt.NDArray[np.float64]
+def _place(
+    case: Case, role: str, model: Path, environments: Path, say: Callable[[str], None]
+) -> Interpreter | None:
+    """Return what a model runs in; None where the user's command sees to that."""
+    if case.predict:
+        return None
+    place = interpreter(
+        model, Environment(case.environment), environments, say=lambda text: say(f"{role}: {text}")
+    )
+    if place.note:
+        say(f"{role} in the engine's environment: {place.note}")
+    return place
+
+
+def _scored(  # noqa: PLR0913 (all that is known of one model's answers)
+    case: Case,
+    role: str,
+    digest: str,
+    work: Path,
+    *,
+    answers: npt.NDArray[np.float64],
+    place: Interpreter | None,
 ) -> Scored:
     columns = _reported(work / f"{role}.columns.json")
     latency = _reported(work / f"{role}.latency.json")
@@ -77,6 +118,8 @@ def _scored(
         answers=answers,
         columns=None if columns is None else tuple(str(name) for name in columns),
         latency_ms=None if latency is None else tuple(float(took) for took in latency),
+        environment=place.environment if place else "command",
+        environment_note=place.note if place else "",
     )
 
 
@@ -94,7 +137,9 @@ class _Desk:
     work: Path
     code: Path
 
-    def started(self, role: str, model: Path) -> AbstractContextManager[Callable[[], float]]:
+    def started(
+        self, role: str, model: Path, place: Interpreter | None
+    ) -> AbstractContextManager[Callable[[], float]]:
         """Start one model's scoring, in a process of its own."""
         case, work = self.case, self.work
         env = {
@@ -103,20 +148,24 @@ class _Desk:
             "TIDEGATE_OUTPUT": str(work / f"{role}.parquet"),
             "TIDEGATE_ID": case.id,
             "TIDEGATE_TASK": case.task,
+            "TIDEGATE_CLASSES": json.dumps(case.classes),
         }
         what = f"predicting with the {role}"
         if case.predict:
             return started(case.predict, what=what, folder=self.code, env=env, timeout=case.timeout)
+        assert place is not None  # only the user's command goes without
         env["TIDEGATE_COLUMNS"] = str(work / f"{role}.columns.json")
         if case.timed:
             env["TIDEGATE_LATENCY"] = str(work / f"{role}.latency.json")
         return started(
-            [sys.executable, "-m", "tidegate.score"],
-            what=what, folder=Path.cwd(), env=env, timeout=case.timeout, log=work / f"{role}.log",
+            place.command("tidegate.score"), what=what, folder=Path.cwd(),
+            env={**env, **place.variables}, timeout=case.timeout, log=work / f"{role}.log",
         )  # fmt: skip
 
 
-def _joined(role: str, output: Path, ids: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+def _joined(
+    role: str, output: Path, ids: pa.ChunkedArray, case: Case
+) -> npt.NDArray[np.float64]:
     """Return the predictions in the order of ``ids``; every id exactly once, or an error."""
     if not output.exists():
         raise NotJudgedError(f"the {role} wrote no predictions", remedy=_CONTRACT)
@@ -126,7 +175,9 @@ def _joined(role: str, output: Path, ids: pa.ChunkedArray) -> npt.NDArray[np.flo
         raise NotJudgedError(f"the {role}'s predictions: {error}", remedy=_CONTRACT) from None
     try:
         answered = table["id"].cast(ids.type).combine_chunks()
-        values = table["prediction"].cast(pa.float64()).to_numpy()
+        values = _values(output, table["prediction"], case)
+    except ConfigError as error:
+        raise NotJudgedError(f"the {role}'s predictions: {error}", remedy=_CONTRACT) from None
     except pa.ArrowException as error:
         raise NotJudgedError(
             f"the {role}'s predictions are not numbers, or its ids not like those it was given: "
@@ -141,6 +192,17 @@ def _joined(role: str, output: Path, ids: pa.ChunkedArray) -> npt.NDArray[np.flo
             remedy=_CONTRACT,
         )
     return np.asarray(values[position.to_numpy()], dtype=np.float64)
+
+
+def _values(output: Path, column: pa.ChunkedArray, case: Case) -> npt.NDArray[np.float64]:
+    """Return the predictions as they were written: numbers, or lists of them."""
+    if case.task is Task.MULTICLASS:
+        what = f"a probability of each class ({shown(case.classes)})"
+        return lists(output, column, "prediction", len(case.classes), what)
+    if is_list(column.type) and INTERVAL in case.widths:
+        what = "the point, and the interval's ends"
+        return lists(output, column, "prediction", INTERVAL, what)
+    return np.asarray(column.cast(pa.float64()).to_numpy())
 
 
 def hide(checkout: Path, names: Sequence[str]) -> None:

@@ -1,10 +1,15 @@
-"""JSON that others wrote, taken as JSON and not as Python takes it."""
+"""Files that others wrote: bounded, and JSON taken as JSON and not as Python takes it."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tidegate.errors import NotJudgedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _DIGITS = 19
 
@@ -27,3 +32,17 @@ def strict_json(text: str) -> Any:
         raise ValueError(f"a number that is no count: {number[:20]}")
 
     return json.loads(text, parse_float=finite, parse_constant=finite, parse_int=whole)
+
+
+def bounded(path: Path, most: int) -> str:
+    """Return a text that somebody else wrote.
+
+    Raises:
+        NotJudgedError: it is no regular file, or larger than ``most`` bytes.
+        OSError, ValueError: it cannot be read, or is not UTF-8.
+    """
+    if path.exists() and not path.is_file():
+        raise NotJudgedError(f"{path}: not a regular file")
+    if path.stat().st_size > most:
+        raise NotJudgedError(f"{path}: larger than {most:,} bytes")
+    return path.read_text(encoding="utf-8")

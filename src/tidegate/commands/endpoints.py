@@ -57,7 +57,13 @@ def target_of(context: Context) -> SafeTarget:
     from tidegate.adapters.target.local import LocalTarget
 
     folder = context.home.endpoint(release.endpoint)
-    return LocalTarget(folder, port=release.local.port, timeout=release.local.timeout)
+    return LocalTarget(
+        folder,
+        port=release.local.port,
+        timeout=release.local.timeout,
+        environment=context.config.predict.environment,
+        environments=context.home.environments,
+    )
 
 
 def machine_of(release: Release) -> tuple[str, float | None]:

@@ -83,7 +83,10 @@ def evaluate(context: Context) -> Evaluation:
         models = {"candidate": bundle / MODEL} | {r: of / MODEL for r, of in found.items()}
         for role in models:
             context.terminal.progress(f"score the holdout: {role}")
-        score(case, folder / "case", models, folder / "scores", context.folder)
+        score(
+            case, folder / "case", models, folder / "scores", context.folder,
+            environments=context.home.environments, say=context.terminal.progress,
+        )  # fmt: skip
         return collect(context, case, folder / "case", folder / "scores")
 
 

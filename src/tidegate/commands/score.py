@@ -9,6 +9,7 @@ from tidegate.cases import ROLES, read_case
 from tidegate.commands.context import add_json
 from tidegate.digests import folder_digest
 from tidegate.errors import Exit, NotJudgedError
+from tidegate.home import Home
 from tidegate.scoring import hide, score
 
 if TYPE_CHECKING:
@@ -54,7 +55,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         hide(args.code.absolute(), case.hidden)
     into = args.into.absolute()
     code = (args.code / case.folder).absolute()
-    score(case, args.case.absolute(), {args.role: args.model.absolute()}, into, code)
+    home = Home.find(args.code.absolute())
+    score(
+        case, args.case.absolute(), {args.role: args.model.absolute()}, into, code,
+        environments=home.environments, say=terminal.progress,
+    )  # fmt: skip
     terminal.outputs(scores=str(into / args.role), digest=folder_digest(into / args.role))
     terminal.emit({"role": args.role, "model": found, "scores": str(into / args.role)})
     terminal.say(f"{args.role} {found[:12]} answered -> {into / args.role}")

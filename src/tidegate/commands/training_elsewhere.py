@@ -16,9 +16,8 @@ from tidegate.commands.training import Facts, keep
 from tidegate.errors import NotJudgedError, TidegateError
 from tidegate.ports import TrainingJob
 from tidegate.process import commands_stopped
-from tidegate.run_record import bounded
 from tidegate.snapshot import snapshot
-from tidegate.strict import strict_json
+from tidegate.strict import bounded, strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

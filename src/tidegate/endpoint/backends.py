@@ -6,7 +6,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Protocol
 
-from tidegate.endpoint.batch import Asked, Batcher, predict
+from tidegate.endpoint.batch import Asked, Batcher, Model, predict
 from tidegate.endpoint.forward import UserServer, predictions
 from tidegate.endpoint.protocol import ProtocolError, Rows, parse
 from tidegate.errors import NotJudgedError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tidegate.endpoint.answers import AnswerLog
-    from tidegate.endpoint.scorer import Scorer
 
 
 class Refused(Exception):  # noqa: N818 (it is an answer, with its status)
@@ -48,7 +47,7 @@ class Backend(Protocol):
 class ModelBackend:
     """Answers with a loaded MLflow model, in micro-batches."""
 
-    def __init__(self, scorer: Scorer, log: AnswerLog) -> None:
+    def __init__(self, scorer: Model, log: AnswerLog) -> None:
         self._scorer = scorer
         self._log = log
         self._batcher = Batcher(scorer, self._record)

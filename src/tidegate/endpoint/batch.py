@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,18 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tidegate.endpoint.scorer import Scorer
-
 LARGEST = 256  # rows scored in one call; a larger single request is scored alone
+
+
+class Model(Protocol):
+    """A loaded model: here (:class:`tidegate.endpoint.scorer.Scorer`) or in a process of its own."""
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The input columns it asks for, in its order; None when it takes what it is given."""
+
+    def score(self, rows: pa.Table, /) -> npt.NDArray[np.float64]:
+        """Answer every row, or raise NotJudgedError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class Batcher:
 
     def __init__(
         self,
-        scorer: Scorer,
+        scorer: Model,
         record: Callable[[Sequence[tuple[Asked, npt.NDArray[np.float64]]]], None],
     ) -> None:
         self._scorer = scorer
@@ -107,7 +116,7 @@ class Batcher:
             begin += asked.rows.count
 
 
-def predict(scorer: Scorer, requests: Sequence[Rows]) -> npt.NDArray[np.float64]:
+def predict(scorer: Model, requests: Sequence[Rows]) -> npt.NDArray[np.float64]:
     """Score the rows of several requests in one call.
 
     Raises:

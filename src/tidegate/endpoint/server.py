@@ -19,20 +19,26 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from tidegate.core.config import Environment
 from tidegate.endpoint import control, processes, spec
 from tidegate.endpoint.answers import AnswerLog
 from tidegate.endpoint.backends import Backend, ModelBackend, Refused, UserBackend
 from tidegate.endpoint.forward import ForwardError, UserServer
 from tidegate.endpoint.layout import Folder, key
 from tidegate.endpoint.protocol import ProtocolError
-from tidegate.endpoint.scorer import load
+from tidegate.endpoint.remote import RemoteScorer
 from tidegate.endpoint.xds import ARRIVED
+from tidegate.environments import interpreter
 from tidegate.errors import NotJudgedError, OutsideError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from tidegate.endpoint.batch import Model
+    from tidegate.endpoint.spec import Member
+
 LARGEST_BODY = 64 << 20  # bytes
+AGAIN = 600.0  # seconds after which an environment that could not be built is tried again
 
 
 class App:
@@ -101,8 +107,10 @@ async def serve(folder: Folder, version: str) -> int:
     model_dir = folder.path / member.model
     backend: Backend
     user: UserServer | None = None
+    model: Model | None = None
     if member.serve is None:
-        backend = ModelBackend(load(model_dir, member.task), log)
+        model = loaded(member, model_dir)
+        backend = ModelBackend(model, log)
     else:
         user = UserServer(member.serve, cwd=member.cwd, model_dir=model_dir)
         await user.start()
@@ -120,7 +128,7 @@ async def serve(folder: Folder, version: str) -> int:
             timeout_graceful_shutdown=5,
         )
     )
-    chores = asyncio.create_task(_chores(folder, log, server, user))
+    chores = asyncio.create_task(_chores(folder, log, server, _ended(user, model)))
     # uvicorn sends itself the signal again after its shutdown; the last counts come after that.
     signal.signal(signal.SIGTERM, lambda *_: None)
     await server.serve([_listen(folder.socket(version))])
@@ -128,19 +136,55 @@ async def serve(folder: Folder, version: str) -> int:
     log.flush()
     if user is not None and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGTERM)  # the user's server and its children; we ignore it by now
+    if isinstance(model, RemoteScorer):
+        lost = model.died
+        model.close()
+        return 1 if lost else 0
     return 1 if user is not None and user.died else 0
 
 
+def loaded(member: Member, model_dir: Path) -> Model:
+    """Load a model where it was judged: in the environment that it recorded, or in this one.
+
+    Raises:
+        NotJudgedError: it cannot be loaded, or its own environment is wanted and cannot be had.
+    """
+    if member.environments is not None:
+        place = interpreter(
+            model_dir, Environment(member.environment), Path(member.environments),
+            say=_say, patience=AGAIN,
+        )  # fmt: skip
+        if place.note:
+            _say(f"version {member.version} in the engine's environment: {place.note}")
+        if place.own:
+            command = place.command("tidegate.endpoint.worker", str(model_dir), str(member.task))
+            return RemoteScorer(command, {**os.environ, **place.variables})
+    from tidegate.endpoint.scorer import load
+
+    return load(model_dir, member.task)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _ended(user: UserServer | None, model: Model | None) -> Callable[[], bool]:
+    """Return what tells whether the process that answers behind this one has ended."""
+    if user is not None:
+        ended = asyncio.create_task(user.ended())
+        return ended.done
+    return (lambda: model.died) if isinstance(model, RemoteScorer) else (lambda: False)
+
+
 async def _chores(
-    folder: Folder, log: AnswerLog, server: uvicorn.Server, user: UserServer | None
+    folder: Folder, log: AnswerLog, server: uvicorn.Server, ended: Callable[[], bool]
 ) -> None:
-    """Once a second: write the fill counts, end with the user's server, miss the supervisor."""
-    ended = asyncio.create_task(user.ended()) if user is not None else None
+    """Once a second: write the fill counts, end with what answers, miss the supervisor."""
     alone = 0
     while True:
         await asyncio.sleep(1.0)
         log.flush()
-        if (ended is not None and ended.done()) or not folder.spec.exists():
+        if ended() or not folder.spec.exists():
             server.should_exit = True
         # The dead-man's switch lives in the supervisor. A killed one must not leave the gate open
         # until somebody calls, so the servers bring it back.

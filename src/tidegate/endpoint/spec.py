@@ -33,6 +33,8 @@ class Member:
     task: Task
     serve: str | None = None
     cwd: str | None = None  # where the user's server command runs
+    environment: str = "engine"  # predict.environment, as it was when the variant was deployed
+    environments: str | None = None  # where built environments are kept; None: the engine's alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tidegate.core.config import Environment
 from tidegate.core.endpoint import Endpoint, Variant
 from tidegate.endpoint import asking, control, envoy, fleet, processes, spec, xds
 from tidegate.endpoint.layout import Folder, key
@@ -42,12 +43,14 @@ class LocalTarget:
         timeout: seconds after which an answer is an error (504).
         bind: the address Envoy listens on; loopback unless you mean it.
         patience: seconds Envoy may take to come up or to follow.
+        environment: what MLflow models run in.
+        environments: where built environments are kept; None: models run in the engine's.
 
     Every method raises OutsideError when the packages of ``tidegate[local]`` are missing or the
     endpoint's processes do not come up.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what an endpoint is made of)
         self,
         directory: Path,
         *,
@@ -55,12 +58,16 @@ class LocalTarget:
         timeout: float,
         bind: str = "127.0.0.1",
         patience: float = 15.0,
+        environment: Environment = Environment.ENGINE,
+        environments: Path | None = None,
     ) -> None:
         self._folder = Folder(directory.absolute())
         self._port = port
         self._timeout = timeout
         self._bind = bind
         self._patience = patience
+        self._environment = environment
+        self._environments = environments
 
     def read(self) -> Endpoint:
         """Return the endpoint as it is: weights as Envoy has them, health as the servers answer."""
@@ -111,6 +118,8 @@ class LocalTarget:
             task=deployment.task,
             serve=deployment.serve,
             cwd=None if deployment.serve is None else str(Path.cwd()),
+            environment=str(self._environment),
+            environments=str(self._environments.absolute()) if self._environments else None,
         )
         self._change(lambda before: spec.deployed(before, member, generation))
         self._adopt(deployment)  # a removal of the same version may just have deleted it
