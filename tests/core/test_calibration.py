@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from scipy import stats
-
 from benchmarks import calibration, slices
 from benchmarks.peers import PEERS
 from benchmarks.worlds import WORLDS, Truth, World
+from scipy import stats
 
 SEEDS = 1e-4  # one false alarm in 10,000 such tests
 
