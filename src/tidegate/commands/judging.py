@@ -6,7 +6,8 @@ import json
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from tidegate import run_record
+from tidegate import pictures, run_record
+from tidegate.commands.conditions import conditions
 from tidegate.commands.evaluate import read_evaluation
 from tidegate.commands.prepare import compared_with
 from tidegate.commands.recording import record
@@ -14,6 +15,8 @@ from tidegate.core.events import Judged, Looked
 from tidegate.core.gate import beats_anchor, judge
 from tidegate.core.losses import judge as loss_of
 from tidegate.core.model import Digests, Verdict
+from tidegate.core.system import Measurements
+from tidegate.core.pictures import picture
 from tidegate.errors import NotJudgedError
 from tidegate.home import PREDICTIONS, VERDICT
 from tidegate.predictions import read
@@ -94,7 +97,7 @@ def advise(context: Context, *, pull: int | None, publish: bool) -> Verdict:
 
 def unseen(book: Book, look: Looked) -> Looked | None:
     """Return the look, unless this very decision is counted already."""
-    seen = book.state.looks.get(look.holdout, frozenset())
+    seen = book.state.looks.get(look.holdout, ())
     return None if f"{look.candidate}/{look.rules}" in seen else look
 
 
@@ -108,14 +111,17 @@ def _judged(
 ) -> Verdict:
     """Judge what was evaluated and leave ``verdict.json`` in the bundle."""
     bundle, config = context.bundle, context.config
-    by = tuple(dict.fromkeys(name for rule in config.gate.slices for name in rule.by))
     task = config.model.task
+    table = read(bundle / PREDICTIONS, task=task, by=config.gate.columns)
     verdict = judge(
-        read(bundle / PREDICTIONS, task=task, by=by),
+        table,
         config.gate,
         task=task,
-        measurements=_of(evaluation.measurements, "candidate"),
-        champion_measurements=_of(evaluation.measurements, "champion"),
+        measured=Measurements(
+            candidate=_of(evaluation.measurements, "candidate"),
+            champion=_of(evaluation.measurements, "champion"),
+            in_turns=evaluation.in_turns,
+        ),
         digests=Digests(
             candidate=trained.model_digest,
             champion=state.champion.digest if state.champion else None,
@@ -126,9 +132,20 @@ def _judged(
         ),
         first_release=state.champion is None,
         champion_out_of_reach=unreachable,
-        holdout_uses=_uses(state, evaluation, config.rules_digest),
+        extra=list(conditions(bundle, config, evaluation)),
+        use=state.use(evaluation.holdout, evaluation.candidate, config.rules_digest),
     )
     (bundle / VERDICT).write_text(json.dumps(document(verdict), indent=2, allow_nan=False) + "\n")
+    runner = context.terminal.runner
+    drawn = picture(
+        table,
+        task,
+        names=config.model.classes,
+        candidate=trained.model_digest,
+        holdout=evaluation.holdout,
+        with_rows=not (runner and runner.from_fork),
+    )
+    pictures.save(bundle, drawn)
     return verdict
 
 
@@ -159,12 +176,6 @@ def show(context: Context, verdict: Verdict) -> None:
 
 def _of(measurements: Mapping[str, Mapping[str, Any]], role: str) -> dict[str, Any]:
     return {metric: roles[role] for metric, roles in measurements.items() if role in roles}
-
-
-def _uses(state: State, evaluation: Evaluation, rules: str) -> int:
-    """Return how many decisions the holdout has served, this one included."""
-    decision = f"{evaluation.candidate}/{rules}"
-    return len(state.looks.get(evaluation.holdout, frozenset()) | {decision})
 
 
 def _loss_center(context: Context) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tidegate import bundles, run_record, verdicts
+from tidegate import bundles, pictures, run_record, verdicts
 from tidegate.commands.context import Context, add_config
 from tidegate.core import story as stories
 from tidegate.core.events import Overridden
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tidegate.book import Book
     from tidegate.core.canary import Decision
     from tidegate.core.model import Verdict, VersionRef
+    from tidegate.core.pictures import Pictures
     from tidegate.core.state import State
     from tidegate.core.story import Story
     from tidegate.run_record import RunRecord
@@ -82,7 +83,8 @@ def gather(context: Context, path: Path) -> Report:
     verdict, notes = verdicts.read(path)
     name = context.config.model.name
     if verdict.digests.candidate is None:  # of a ready-made table: no ledger can know what it is
-        return Report(model=name, verdict=verdict, notes=notes)
+        drawn = _pictures(path.parent, verdict)
+        return Report(model=name, verdict=verdict, notes=notes, pictures=drawn)
     return told(name, verdict, notes, path.parent, context.ledger().read())
 
 
@@ -135,7 +137,7 @@ def told(name: str, verdict: Verdict, notes: tuple[str, ...], bundle: Path, book
     """Return a verdict with the training run in its bundle and what ``book`` knows of both models.
 
     Raises:
-        NotJudgedError: the bundle's ``run.json`` is none.
+        NotJudgedError: the bundle's ``run.json`` or ``pictures.json`` is none.
     """
     candidate = verdict.digests.candidate
     assert candidate is not None
@@ -148,6 +150,7 @@ def told(name: str, verdict: Verdict, notes: tuple[str, ...], bundle: Path, book
         champion=_version(book.state, verdict.digests.champion),
         story=_story(book, candidate),
         override=_override(book, candidate),
+        pictures=_pictures(bundle, verdict),
     )
 
 
@@ -168,6 +171,15 @@ def _trained(bundle: Path, verdict: Verdict) -> RunRecord | None:
         return None
     record = run_record.read(bundle)
     return record if record.model_digest == verdict.digests.candidate else None
+
+
+def _pictures(bundle: Path, verdict: Verdict) -> Pictures | None:
+    """Return the pictures beside the verdict, if they are of the same model and rows."""
+    found, digests = pictures.read(bundle), verdict.digests
+    if found is None:
+        return None
+    drawn = (found.candidate, found.holdout, found.n)
+    return found if drawn == (digests.candidate, digests.holdout, verdict.n) else None
 
 
 def _version(state: State, digest: str | None) -> str | None:

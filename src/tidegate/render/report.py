@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tidegate.core.canary import Decision
+    from tidegate.core.pictures import Pictures
     from tidegate.core.story import Story, Turn
     from tidegate.run_record import RunRecord
 
@@ -156,6 +157,7 @@ class Report:
     own_rules: tuple[RuleChange, ...] = ()  # judged by the base branch's rules nevertheless
     fork: bool = False
     unjudged: Unjudged | None = None  # then the verdict is an empty one
+    pictures: Pictures | None = None  # of the predictions; none beside older verdicts
 
     @classmethod
     def without_verdict(cls, *, model: str, unjudged: Unjudged, **known: Any) -> Report:
