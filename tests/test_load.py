@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tidegate.build_canary import build_canary
-from tidegate.core.catalog import CATALOG
+from tidegate.core.catalog import CATALOG, names_for
 from tidegate.core.config import GuardMetric
 from tidegate.core.model import Margin, Task
 from tidegate.errors import ConfigError, Exit
@@ -61,6 +61,7 @@ def test_the_digest_ignores_comments_and_order_but_not_content(tmp_path: Path) -
     assert digest(GOOD) != digest(GOOD.replace("0.005", "0.006"))
 
 
+BINARY = ", ".join(names_for(Task.BINARY))
 CASES = {
     "unknown-key": (
         GOOD + "gat: 1\n",
@@ -69,13 +70,13 @@ CASES = {
     ),
     "misspelt-metric": (
         GOOD.replace("roc_auc", "roc_acu"),
-        "7:16: gate.rules[0].metric: got 'roc_acu', expected one of roc_auc, average_precision, "
-        "log_loss, brier, accuracy, f1, latency_p95_ms, model_size_mb; did you mean 'roc_auc'?",
+        "7:16: gate.rules[0].metric: got 'roc_acu', expected one of "
+        f"{BINARY}; did you mean 'roc_auc'?",
     ),
     "rule-without-a-limit": (
         GOOD.replace(", at_least: 0.75, margin: 0.005", ""),
-        "7:7: gate.rules[0]: got a rule for roc_auc without a limit, expected at_least, at_most "
-        "or margin",
+        "7:7: gate.rules[0]: got a rule for roc_auc without a limit, expected at_least, at_most, "
+        "margin or improves_by",
     ),
     "no-rule": (
         GOOD.split("    - ", maxsplit=1)[0].replace("rules:", "rules: []"),
@@ -130,7 +131,41 @@ CASES = {
     "metric-of-another-task": (
         GOOD.replace("roc_auc, at_least: 0.75", "rmse"),
         "7:16: gate.rules[0].metric: got rmse, which is for task regression, expected one of "
-        "roc_auc, average_precision, log_loss, brier, accuracy, f1, latency_p95_ms, model_size_mb",
+        + BINARY,
+    ),
+    "metric-without-its-parameter": (
+        GOOD.replace("roc_auc", "fbeta"),
+        "7:16: gate.rules[0].metric: got fbeta, expected a number above 0 for fbeta, for example "
+        "fbeta@2",
+    ),
+    "metric-with-a-parameter-too-many": (
+        GOOD.replace("roc_auc", "roc_auc@2"),
+        "7:16: gate.rules[0].metric: got 'roc_auc@2', expected roc_auc, which takes no parameter",
+    ),
+    "metric-with-a-bad-parameter": (
+        GOOD.replace("roc_auc", "recall_at_top@5"),
+        "7:16: gate.rules[0].metric: got 'recall_at_top@5', expected a percentage between 0% and "
+        "100% after the @ of recall_at_top, for example recall_at_top@5%",
+    ),
+    "misspelt-metric-with-a-parameter": (
+        GOOD.replace("roc_auc", "f_beta@2"),
+        "7:16: gate.rules[0].metric: got 'f_beta@2', expected one of "
+        f"{BINARY}; did you mean 'fbeta'?",
+    ),
+    "two-rules-for-one-parameter": (
+        GOOD.replace("roc_auc", "fbeta@2") + "    - {metric: fbeta@2.0, margin: 0.1}\n",
+        "8:16: gate.rules[1].metric: got a second rule for fbeta@2.0, expected one rule per metric, "
+        "with all its limits",
+    ),
+    "margin-of-what-has-no-regular-difference": (
+        GOOD.replace("roc_auc, at_least: 0.75", "ece"),
+        "7:29: gate.rules[0].margin: got margin for ece, expected at_most: near 0 the difference of "
+        "two models' ece has no reliable bound",
+    ),
+    "margin-of-a-target": (
+        GOOD.replace("task: binary", "task: regression").replace("roc_auc", "coverage"),
+        "7:50: gate.rules[0].margin: got margin for coverage, expected at_least and at_most: "
+        "neither more nor less of it is better",
     ),
     "loss-guard-with-a-factor": (
         GOOD + "release: {canary: {guards: [{metric: label_loss, margin: 1.1x}]}}\n",
@@ -281,10 +316,9 @@ def test_a_recorded_policy_is_read_by_the_same_road() -> None:
 
 
 def test_the_catalog_and_the_formulas_are_the_same_metrics() -> None:
-    from tidegate.core.metrics import table
+    from tidegate.core.metrics.formulas import FORMULAS
 
-    formulas = {entry.name for entry in CATALOG if not entry.system}
-    assert {m.entry.name for m in table.METRICS.values()} == formulas
+    assert {(e.base, task) for e in CATALOG for task in e.tasks} == set(FORMULAS)
 
 
 def with_paths(paths: str) -> str:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.build_canary import CANARY, build_canary
 from tidegate.build_cloud import release_blocks, serving_problems, train_blocks
-from tidegate.build_metrics import limit_problems, metric_of
-from tidegate.core.catalog import AT_LEAST, AT_MOST, MARGIN
+from tidegate.build_gate import build_gate, gate_warnings
 from tidegate.core.classes import label
 from tidegate.core.clouds import Source
 from tidegate.core.config import (
@@ -21,32 +20,27 @@ from tidegate.core.config import (
     Data,
     Environment,
     Format,
-    Gate,
     GuardMetric,
     LocalEndpoint,
     Model,
     Predict,
     Registry,
     Release,
-    Rule,
-    SliceRule,
     Train,
 )
-from tidegate.core.model import Margin, Task
-from tidegate.problems import Problem, show
-from tidegate.units import fraction, seconds
+from tidegate.core.model import Task
+from tidegate.problems import Problem
+from tidegate.units import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from tidegate.core.catalog import Entry
 
 
 def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Config, list[Problem]]:
     """Build the configuration from data that the schema has accepted."""
     model = _model(data["model"])
     problems: list[Problem] = [*_class_problems(data, model), *_data_problems(data, model.task)]
-    gate, found = _gate(data["gate"], model.task)
+    gate, found = build_gate(data["gate"], model.task)
     problems += found
     problems += _registry_problems(data.get("registry", {}))
     store = data.get("registry", {}).get("store")
@@ -82,15 +76,6 @@ def warnings_of(config: Config) -> list[Problem]:
         for index, guard in enumerate(config.release.canary.guards)
         if guard.margin == 1.0
     ]
-    warnings += [
-        Problem(
-            path=("gate", "rules", index, "margin"),
-            got="0",
-            expected="a margin above 0, because a model that is just as good cannot be shown to keep it",
-        )
-        for index, rule in enumerate(config.gate.rules)
-        if rule.margin is not None and rule.margin.value == 0
-    ]
     if config.predict.run and not config.predict.serve and config.release.target == "local":
         warnings.append(
             Problem(
@@ -109,15 +94,7 @@ def warnings_of(config: Config) -> list[Problem]:
                 expected="prometheus, or to trust that command as much as the job's role",
             )
         )
-    if all(rule.margin is None for rule in config.gate.rules):
-        warnings.append(
-            Problem(
-                path=("gate", "rules"),
-                got="absolute limits only",
-                expected="at least one margin, because nothing here compares the candidate with what serves",
-                fix="add margin: to a rule",
-            )
-        )
+    warnings += gate_warnings(config.gate)
     return warnings
 
 
@@ -221,82 +198,6 @@ def _predict(data: Mapping[str, Any]) -> Predict:
 
 def _timed(data: Mapping[str, Any]) -> dict[str, Any]:
     return {k: seconds(v) if k == "timeout" else v for k, v in data.items()}
-
-
-# --- gate -----------------------------------------------------------------------------------
-
-
-def _gate(data: Mapping[str, Any], task: Task) -> tuple[Gate, list[Problem]]:
-    problems: list[Problem] = []
-    seen: set[tuple[str, float | None]] = set()
-    for index, rule in enumerate(data["rules"]):
-        path = ("gate", "rules", index)
-        entry, found = metric_of(rule["metric"], task, (*path, "metric"))
-        problems += found
-        if entry is None:
-            continue
-        problems += _rule_problems(rule, entry, path)
-        if (entry.base, entry.value) in seen:
-            problems.append(
-                Problem(
-                    path=(*path, "metric"),
-                    got=f"a second rule for {rule['metric']}",
-                    expected="one rule per metric, with all its limits",
-                )
-            )
-        seen.add((entry.base, entry.value))
-    for index, rule in enumerate(data.get("slices", ())):
-        problems += _slice_problems(rule, task, ("gate", "slices", index))
-    if problems:
-        return Gate(rules=()), problems
-    gate = Gate(
-        rules=tuple(Rule(**{**r, "margin": _margin(r.get("margin"))}) for r in data["rules"]),
-        slices=tuple(
-            SliceRule(**{**s, "by": tuple(s["by"]), "margin": _margin(s["margin"])})
-            for s in data.get("slices", ())
-        ),
-        confidence=data.get("confidence", 0.95),
-    )
-    return gate, []
-
-
-def _margin(value: float | str | None) -> Margin | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return Margin(value=fraction(value), relative=True)
-    return Margin(value=float(value))
-
-
-def _slice_problems(
-    rule: Mapping[str, Any], task: Task, path: tuple[str | int, ...]
-) -> list[Problem]:
-    entry, problems = metric_of(rule["metric"], task, (*path, "metric"))
-    if entry is not None and entry.system:
-        problems.append(
-            Problem(
-                path=(*path, "metric"),
-                got=show(rule["metric"]),
-                expected="a metric of predictions; this one has no rows to slice",
-            )
-        )
-    elif entry is not None:
-        problems += limit_problems(rule, entry, path)
-    return problems
-
-
-def _rule_problems(
-    rule: Mapping[str, Any], entry: Entry, path: tuple[str | int, ...]
-) -> list[Problem]:
-    if not any(key in rule for key in (AT_LEAST, AT_MOST, MARGIN)):
-        return [
-            Problem(
-                path=path,
-                got=f"a rule for {entry.name} without a limit",
-                expected="at_least, at_most or margin",
-            )
-        ]
-    return limit_problems(rule, entry, path)
 
 
 # --- release --------------------------------------------------------------------------------

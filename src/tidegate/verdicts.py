@@ -74,6 +74,9 @@ def _verdict(data: Mapping[str, Any]) -> Verdict:
         digests=Digests(**data["digests"]),
         first_release=data["first_release"],
         holdout_uses=_count(data["holdout_uses"]),
+        holdout_budget=_count(data.get("holdout_budget")),
+        adaptivity=data.get("adaptivity"),
+        rounded=data.get("rounded", False),
     )
 
 

@@ -24,6 +24,7 @@ from tidegate.core.model import (
     Verdict,
     worst,
 )
+from tidegate.core.system import Measurements
 from tidegate.core.table import Predictions
 from tidegate.errors import ConfigError
 
@@ -296,9 +297,10 @@ def test_slices_alone_never_make_a_pass() -> None:
         Rule(metric="rmse", at_most=0.5),
         Rule(metric="roc_auc"),
         Rule(metric="latency_p95_ms", at_least=3.0),
-        Rule(metric="latency_p95_ms", at_most=3.0, margin=Margin(value=0.1)),
+        Rule(metric="training_minutes", margin=Margin(value=0.1)),
+        Rule(metric="roc_auc", margin=Margin(value=0.1), improves_by=Margin(value=0.0)),
     ],
-    ids=["misspelt", "other task", "no limit", "system floor", "system margin"],
+    ids=["misspelt", "other task", "no limit", "system floor", "system margin", "contradiction"],
 )
 def test_a_rule_that_cannot_be_applied_raises(rule: Rule) -> None:
     with pytest.raises(ConfigError):
@@ -323,7 +325,11 @@ _FIRST = replace(_table(), champion=None)
 def test_a_first_release_with_margins_only_is_inconclusive() -> None:
     gate = _gate(AUC, Rule(metric="latency_p95_ms", at_most=20))
     verdict = judge(
-        _FIRST, gate, task=Task.BINARY, first_release=True, measurements={"latency_p95_ms": 3}
+        _FIRST,
+        gate,
+        task=Task.BINARY,
+        first_release=True,
+        measured=Measurements(candidate={"latency_p95_ms": 3}),
     )
     assert verdict.outcome is INCONCLUSIVE
     assert _one(verdict, cause=Cause.NO_CHAMPION).decides is True
@@ -464,7 +470,12 @@ _LATENCY = Rule(metric="latency_p95_ms", at_most=20)
 def test_a_measurement_is_held_to_its_ceiling(
     measurements: dict[str, float], outcome: Outcome, cause: Cause
 ) -> None:
-    verdict = judge(_table(), _gate(AUC, _LATENCY), task=Task.BINARY, measurements=measurements)
+    verdict = judge(
+        _table(),
+        _gate(AUC, _LATENCY),
+        task=Task.BINARY,
+        measured=Measurements(candidate=measurements),
+    )
     finding = _one(verdict, level=Level.SYSTEM)
     assert (verdict.outcome, finding.cause) == (outcome, cause)
 
@@ -474,8 +485,9 @@ def test_the_champions_measurement_is_shown_beside() -> None:
         _table(),
         _gate(AUC, _LATENCY),
         task=Task.BINARY,
-        measurements={"latency_p95_ms": 12.0},
-        champion_measurements={"latency_p95_ms": 10.0},
+        measured=Measurements(
+            candidate={"latency_p95_ms": 12.0}, champion={"latency_p95_ms": 10.0}
+        ),
     )
     finding = _one(verdict, level=Level.SYSTEM)
     assert (finding.champion, finding.difference) == (10.0, 2.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,15 @@ import pyarrow.parquet as pq
 from tidegate import bundles, run_record
 from tidegate.cases import INPUT, Scored, read_scored
 from tidegate.commands.context import Context, add_config, add_json
-from tidegate.commands.prepare import LATENCY, build, holdout, megabytes, references
+from tidegate.commands.prepare import LATENCY, build, classes_for, holdout, megabytes, references
 from tidegate.errors import ConfigError, Exit, NotJudgedError
-from tidegate.home import MEASUREMENTS, MODEL, PREDICTIONS
-from tidegate.scoring import score
+from tidegate.home import MEASUREMENTS, MODEL, PREDICTIONS, REFERENCE
+from tidegate.score import column
+from tidegate.scoring import ModelFailedError, score
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from tidegate.cases import Case
     from tidegate.terminal import Terminal
@@ -47,6 +48,10 @@ class Evaluation:
     anchor: str | None
     holdout: str
     measurements: Mapping[str, Mapping[str, Any]]
+    in_turns: bool = False  # candidate and champion were measured in turns on one machine
+    environments: Mapping[str, str] = field(default_factory=dict)  # role -> why not the recorded
+    reads: Sequence[str] | None = None  # columns, as the candidate said
+    silent: Sequence[str] = ()  # roles of those that did not answer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,15 +88,43 @@ def evaluate(context: Context) -> Evaluation:
         models = {"candidate": bundle / MODEL} | {r: of / MODEL for r, of in found.items()}
         for role in models:
             context.terminal.progress(f"score the holdout: {role}")
-        score(
-            case, folder / "case", models, folder / "scores", context.folder,
-            environments=context.home.environments, say=context.terminal.progress,
-        )  # fmt: skip
-        return collect(context, case, folder / "case", folder / "scores")
+        silent = _scored(context, case, folder, models)
+        return collect(context, case, folder / "case", folder / "scores", silent=silent)
 
 
-def collect(context: Context, case: Case, rows: Path, scores: Path) -> Evaluation:
+def _scored(
+    context: Context, case: Case, folder: Path, models: Mapping[str, Path]
+) -> tuple[str, ...]:
+    """Let every model answer; return the roles of those that the candidate is compared with and that failed.
+
+    Raises:
+        NotJudgedError: the candidate failed.
+    """
+    left, silent = dict(models), []
+    while left:
+        try:
+            score(
+                case, folder / "case", left, folder / "scores", context.folder,
+                environments=context.home.environments, say=context.terminal.progress,
+            )  # fmt: skip
+        except ModelFailedError as error:
+            if error.role == "candidate":
+                raise
+            context.terminal.progress(f"the {error.role} did not answer: {error}")
+            silent.append(error.role)
+            done = {role for role in left if (folder / "scores" / role).is_dir()}
+            left = {role: of for role, of in left.items() if role not in {*done, *silent}}
+        else:
+            break
+    return tuple(silent)
+
+
+def collect(
+    context: Context, case: Case, rows: Path, scores: Path, *, silent: Collection[str] = ()
+) -> Evaluation:
     """Join the answers in ``scores/<role>`` with the truth; leave the table in the bundle.
+
+    ``silent``: who of those that the candidate is compared with did not answer.
 
     Raises:
         NotJudgedError: answers are missing, or of other models or rows than the case is about.
@@ -99,15 +132,20 @@ def collect(context: Context, case: Case, rows: Path, scores: Path) -> Evaluatio
     bundle = context.bundle
     record = run_record.read(bundle)
     table = holdout(context)
+    if (classes := classes_for(context, table)) != case.classes:
+        raise NotJudgedError("the case is about other classes than those of the holdout's rows")
     digests = {"candidate": record.model_digest} | {
-        role: reference.digest for role, reference in case.references.items()
+        role: reference.digest
+        for role, reference in case.references.items()
+        if role not in silent
     }
     scored = {
         role: read_scored(scores / role, role, digest, case, table.num_rows)
         for role, digest in digests.items()
     }
     _write_predictions(context, table, scored)
-    _keep_parity(bundle, rows / INPUT, scored["candidate"])
+    _keep_parity(bundle, rows / INPUT, scored["candidate"], classes)
+    bundles.keep_reference(rows / REFERENCE, bundle)
     sizes = {"candidate": megabytes(bundle / MODEL)} | {
         role: reference.size_mb for role, reference in case.references.items()
     }
@@ -123,6 +161,9 @@ def collect(context: Context, case: Case, rows: Path, scores: Path) -> Evaluatio
         anchor=case.anchor.digest if case.anchor else None,
         holdout=case.holdout,
         measurements=measurements,
+        environments={r: of.environment_note for r, of in scored.items() if of.environment_note},
+        reads=scored["candidate"].columns,
+        silent=tuple(silent),
     )
     (bundle / MEASUREMENTS).write_text(json.dumps(asdict(done), indent=2) + "\n")
     return done
@@ -142,12 +183,12 @@ def read_evaluation(bundle: Path) -> Evaluation:
         ) from None
 
 
-def _keep_parity(bundle: Path, rows: Path, candidate: Scored) -> None:
+def _keep_parity(bundle: Path, rows: Path, candidate: Scored, classes: Sequence[str]) -> None:
     """Keep a sample of the rows, with the columns that the model said it reads (or all of them)."""
     inputs = pq.ParquetFile(rows).read()
     named = dict.fromkeys(candidate.columns or ())
     used = [name for name in named if name in inputs.column_names] or inputs.column_names
-    bundles.save_parity(bundle, inputs.select(used), candidate.answers)
+    bundles.save_parity(bundle, inputs.select(used), candidate.answers, classes)
 
 
 def _write_predictions(context: Context, rows: pa.Table, scored: Mapping[str, Scored]) -> None:
@@ -155,15 +196,17 @@ def _write_predictions(context: Context, rows: pa.Table, scored: Mapping[str, Sc
     columns: dict[str, pa.ChunkedArray | pa.Array] = {"id": rows[data.id]}
     if data.target is not None:
         columns["y_true"] = rows[data.target]
-    columns |= {role: pa.array(of.answers) for role, of in scored.items()}
-    for rule in context.config.gate.slices:
-        for name in rule.by:
-            if name not in rows.column_names:
-                raise ConfigError(f"gate.slices: the holdout has no column {name!r}")
-            if name in _TAKEN:
-                raise ConfigError(
-                    f"gate.slices: {name!r} is also a column of the predictions table",
-                    remedy="Give the holdout's column another name.",
-                )
-            columns[name] = rows[name]
+    columns |= {role: column(of.answers) for role, of in scored.items()}
+    roles = {"group": data.group, "weight": data.weight}
+    columns |= {role: rows[name] for role, name in roles.items() if name is not None}
+    taken = {*_TAKEN, *(role for role, name in roles.items() if name not in (None, role))}
+    for name in context.config.gate.columns:
+        if name not in rows.column_names:
+            raise ConfigError(f"gate.slices or gate.gaps: the holdout has no column {name!r}")
+        if name in taken:
+            raise ConfigError(
+                f"gate.slices or gate.gaps: {name!r} is also a column of the predictions table",
+                remedy="Give the holdout's column another name.",
+            )
+        columns[name] = rows[name]
     pq.write_table(pa.table(columns), context.bundle / PREDICTIONS)

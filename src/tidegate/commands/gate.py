@@ -74,6 +74,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     if args.predictions is None:
         return _judge_commit(args, terminal)
     from tidegate.core.gate import judge
+    from tidegate.core.system import Measurements
     from tidegate.predictions import infer_task, read
     from tidegate.render.verdict import document
     from tidegate.render.verdict_table import text
@@ -92,11 +93,10 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         config = load(path)
         task, gate, digest = config.model.task, config.gate, config.rules_digest
         name = config.model.name
-        by = dict.fromkeys(name for rule in gate.slices for name in rule.by)
         table = read(
             args.predictions,
             task=task,
-            by=list(by),
+            by=gate.columns,
             classes=config.model.classes,
             group=config.data.group is not None,
             weight=config.data.weight is not None,
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         table,
         gate,
         task=task,
-        measurements=dict(args.measured),
+        measured=Measurements(candidate=dict(args.measured)),
         digests=Digests(rules=digest),
         first_release=table.champion is None,
     )

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate import pictures, run_record
 from tidegate.commands.conditions import conditions
+from tidegate.commands.checking import data_findings, unanswered
 from tidegate.commands.evaluate import read_evaluation
 from tidegate.commands.prepare import compared_with
 from tidegate.commands.recording import record
 from tidegate.core.events import Judged, Looked
 from tidegate.core.gate import beats_anchor, judge
+from tidegate.core.losses import LOSSY
 from tidegate.core.losses import judge as loss_of
 from tidegate.core.model import Digests, Verdict
-from tidegate.core.system import Measurements
 from tidegate.core.pictures import picture
+from tidegate.core.system import Measurements
 from tidegate.errors import NotJudgedError
 from tidegate.home import PREDICTIONS, VERDICT
 from tidegate.predictions import read
 from tidegate.render.verdict import document
 from tidegate.render.verdict_table import text
-from tidegate.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from tidegate.book import Book
     from tidegate.commands.context import Context
     from tidegate.commands.evaluate import Evaluation
+    from tidegate.core.losses import Prediction
     from tidegate.core.state import State
+    from tidegate.core.table import Predictions
     from tidegate.run_record import RunRecord
 
 
@@ -54,7 +57,7 @@ def judge_bundle(context: Context) -> Verdict:
         recipe=trained.recipe,
         commit=trained.commit,
         better=beats_anchor(verdict),
-        loss_center=_loss_center(context),
+        loss_center=_loss_center(context, predictions(context)),
     )
 
     def spoken(book: Book) -> Judged | None:
@@ -112,7 +115,7 @@ def _judged(
     """Judge what was evaluated and leave ``verdict.json`` in the bundle."""
     bundle, config = context.bundle, context.config
     task = config.model.task
-    table = read(bundle / PREDICTIONS, task=task, by=config.gate.columns)
+    table = predictions(context)
     verdict = judge(
         table,
         config.gate,
@@ -132,7 +135,11 @@ def _judged(
         ),
         first_release=state.champion is None,
         champion_out_of_reach=unreachable,
-        extra=list(conditions(bundle, config, evaluation)),
+        extra=[
+            *unanswered(evaluation, table.n),
+            *conditions(bundle, config, evaluation),
+            *data_findings(context, state, evaluation.reads),
+        ],
         use=state.use(evaluation.holdout, evaluation.candidate, config.rules_digest),
     )
     (bundle / VERDICT).write_text(json.dumps(document(verdict), indent=2, allow_nan=False) + "\n")
@@ -178,14 +185,37 @@ def _of(measurements: Mapping[str, Mapping[str, Any]], role: str) -> dict[str, A
     return {metric: roles[role] for metric, roles in measurements.items() if role in roles}
 
 
-def _loss_center(context: Context) -> float | None:
+def predictions(context: Context) -> Predictions:
+    """Return the table that ``evaluate`` left in the bundle.
+
+    Raises:
+        ConfigError: it is not what it must be.
+    """
+    config = context.config
+    return read(
+        context.bundle / PREDICTIONS,
+        task=config.model.task,
+        by=config.gate.columns,
+        classes=config.model.classes,
+        group=config.data.group is not None,
+        weight=config.data.weight is not None,
+    )
+
+
+def _loss_center(context: Context, table: Predictions) -> float | None:
     """Return the champion's mean loss on the holdout, divided by its bound; None if unknown."""
-    table = read_table(context.bundle / PREDICTIONS)
-    if not {"y_true", "champion"} <= set(table.column_names):
-        return None
     task, guards = context.config.model.task, context.config.release.canary.guards
+    if table.y_true is None or table.champion is None or task not in LOSSY:
+        return None
     clip = next((guard.clip for guard in guards if guard.clip is not None), None)
-    pairs = zip(table["champion"].to_pylist(), table["y_true"].to_pylist(), strict=True)
-    losses = [loss_of(task, float(p), float(y), clip=clip).loss for p, y in pairs]
+    answers: list[Prediction] = table.champion.tolist()
+    classes = [str(number) for number in range(table.champion.shape[-1])]
+    losses = []
+    for answer, truth in zip(answers, table.y_true.tolist(), strict=True):
+        given = answer if isinstance(answer, float) else tuple(answer)
+        try:
+            losses.append(loss_of(task, given, truth, clip=clip, classes=classes).loss)
+        except ValueError:  # no answer of this task: the verdict says so
+            return None
     known = [loss for loss in losses if loss is not None]
     return fmean(known) if known else None

@@ -49,9 +49,15 @@ def strangers(verdict: Verdict, config: Config) -> Iterator[str]:
     """Yield what a verdict holds that the agreed configuration does not allow; nothing is shown then."""
     rules = {rule.metric for rule in config.gate.rules}
     sliced = {rule.metric for rule in config.gate.slices}
+    gaps = {rule.metric for rule in config.gate.gaps}
     columns = _columns(config)
     for finding in verdict.findings:
-        allowed = {Level.DATA: {"data"}, Level.SLICE: sliced, Level.CRITICAL: sliced}
+        allowed = {
+            Level.DATA: {"data"},
+            Level.SLICE: sliced,
+            Level.CRITICAL: sliced,
+            Level.GAP: gaps,
+        }
         if finding.metric not in allowed.get(finding.level, rules):
             yield "a metric that no rule of the base names"
         if finding.slice is not None and not _GROUP.fullmatch(finding.slice):
@@ -73,7 +79,7 @@ def strangers(verdict: Verdict, config: Config) -> Iterator[str]:
 
 
 def _columns(config: Config) -> set[str]:
-    by = {name for rule in config.gate.slices for name in rule.by}
+    by = set(config.gate.columns)
     data = config.data
     named = (data.id, data.target, data.time, data.group, data.weight)
     return {*_TABLE, *by, *(name for name in named if name)}

@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 
 from tidegate.core.model import Direction, Task
 
-AT_LEAST, AT_MOST, MARGIN = "at_least", "at_most", "margin"
+AT_LEAST, AT_MOST, MARGIN, IMPROVES_BY = "at_least", "at_most", "margin", "improves_by"
+PROPORTIONS = frozenset(
+    {"accuracy", "mean"}
+)  # shares of right rows: what guarantee: exact is about
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +111,9 @@ class Entry:
         if self.target:
             return frozenset({AT_LEAST, AT_MOST})
         limit = AT_LEAST if self.direction is Direction.HIGHER else AT_MOST
-        return frozenset({limit} if self.system or self.ceiling_only else {limit, MARGIN})
+        if self.ceiling_only:
+            return frozenset({limit})
+        return frozenset({limit, MARGIN} if self.system else {limit, MARGIN, IMPROVES_BY})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,23 +129,66 @@ class Misnamed:
 
 
 _BINARY = frozenset({Task.BINARY})
+_MULTICLASS = frozenset({Task.MULTICLASS})
+_CLASSES = _BINARY | _MULTICLASS
 _REGRESSION = frozenset({Task.REGRESSION})
+_RANKING = frozenset({Task.RANKING})
 _GENERIC = frozenset({Task.GENERIC})
 _UP, _DOWN = Direction.HIGHER, Direction.LOWER
 
 CATALOG: tuple[Entry, ...] = (
     Entry(name="roc_auc", direction=_UP, tasks=_BINARY, low=0, high=1),
     Entry(name="average_precision", direction=_UP, tasks=_BINARY, low=0, high=1),
-    Entry(name="log_loss", direction=_DOWN, tasks=_BINARY, low=0),
+    Entry(name="ks", direction=_UP, tasks=_BINARY, low=0, high=1),
+    Entry(
+        name="recall_at_precision", direction=_UP, tasks=_BINARY, low=0, high=1, parameter=PRECISION
+    ),
+    Entry(name="recall_at_top", direction=_UP, tasks=_BINARY, low=0, high=1, parameter=PERCENT),
+    Entry(name="log_loss", direction=_DOWN, tasks=_CLASSES, low=0),
     Entry(name="brier", direction=_DOWN, tasks=_BINARY, low=0, high=1),
-    Entry(name="accuracy", direction=_UP, tasks=_BINARY, low=0, high=1),
+    Entry(name="brier", direction=_DOWN, tasks=_MULTICLASS, low=0, high=2),
+    Entry(name="ece", direction=_DOWN, tasks=_BINARY, low=0, high=1, ceiling_only=True),
+    Entry(name="brier_reliability", direction=_DOWN, tasks=_BINARY, low=0, high=1),
+    Entry(name="accuracy", direction=_UP, tasks=_CLASSES, low=0, high=1),
+    Entry(name="balanced_accuracy", direction=_UP, tasks=_CLASSES, low=0, high=1),
+    Entry(name="precision", direction=_UP, tasks=_BINARY, low=0, high=1),
+    Entry(name="recall", direction=_UP, tasks=_BINARY, low=0, high=1),
+    Entry(name="specificity", direction=_UP, tasks=_BINARY, low=0, high=1),
     Entry(name="f1", direction=_UP, tasks=_BINARY, low=0, high=1),
+    Entry(name="fbeta", direction=_UP, tasks=_BINARY, low=0, high=1, parameter=BETA),
+    Entry(name="macro_f1", direction=_UP, tasks=_MULTICLASS, low=0, high=1),
+    Entry(name="weighted_f1", direction=_UP, tasks=_MULTICLASS, low=0, high=1),
+    Entry(name="micro_f1", direction=_UP, tasks=_MULTICLASS, low=0, high=1),
+    Entry(name="mcc", direction=_UP, tasks=_CLASSES, low=-1, high=1),
+    Entry(name="top_k_accuracy", direction=_UP, tasks=_MULTICLASS, low=0, high=1, parameter=COUNT),
+    Entry(name="roc_auc_ovr", direction=_UP, tasks=_MULTICLASS, low=0, high=1),
     Entry(name="mae", direction=_DOWN, tasks=_REGRESSION, low=0),
+    Entry(name="mse", direction=_DOWN, tasks=_REGRESSION, low=0),
     Entry(name="rmse", direction=_DOWN, tasks=_REGRESSION, low=0),
+    Entry(name="medae", direction=_DOWN, tasks=_REGRESSION, low=0),
+    Entry(name="mape", direction=_DOWN, tasks=_REGRESSION, low=0),
+    Entry(name="smape", direction=_DOWN, tasks=_REGRESSION, low=0, high=2),
+    Entry(name="wape", direction=_DOWN, tasks=_REGRESSION, low=0),
     Entry(name="r2", direction=_UP, tasks=_REGRESSION, high=1),
+    Entry(name="pinball", direction=_DOWN, tasks=_REGRESSION, low=0, parameter=QUANTILE),
+    Entry(name="abs_bias", direction=_DOWN, tasks=_REGRESSION, low=0, ceiling_only=True),
+    Entry(name="coverage", direction=_UP, tasks=_REGRESSION, low=0, high=1, target=True),
+    Entry(name="ndcg", direction=_UP, tasks=_RANKING, low=0, high=1, parameter=COUNT),
+    Entry(name="map", direction=_UP, tasks=_RANKING, low=0, high=1, parameter=COUNT),
+    Entry(name="mrr", direction=_UP, tasks=_RANKING, low=0, high=1),
+    Entry(name="recall", direction=_UP, tasks=_RANKING, low=0, high=1, parameter=COUNT),
     Entry(name="mean", direction=_UP, tasks=_GENERIC),
+    Entry(name="pass_rate", direction=_UP, tasks=_GENERIC, low=0, high=1),
+    Entry(name="pass_at", direction=_UP, tasks=_GENERIC, low=0, high=1, parameter=COUNT),
+    Entry(name="pass_all", direction=_UP, tasks=_GENERIC, low=0, high=1, parameter=COUNT),
+    Entry(name="latency_p50_ms", direction=_DOWN, tasks=frozenset(), low=0),
     Entry(name="latency_p95_ms", direction=_DOWN, tasks=frozenset(), low=0),
+    Entry(name="latency_p99_ms", direction=_DOWN, tasks=frozenset(), low=0),
     Entry(name="model_size_mb", direction=_DOWN, tasks=frozenset(), low=0),
+    Entry(name="peak_memory_mb", direction=_DOWN, tasks=frozenset(), low=0),
+    # Nobody keeps what the champion's training took: its price then, not today's.
+    Entry(name="training_minutes", direction=_DOWN, tasks=frozenset(), low=0, ceiling_only=True),
+    Entry(name="training_cost_usd", direction=_DOWN, tasks=frozenset(), low=0, ceiling_only=True),
 )
 
 
@@ -157,6 +205,9 @@ def names_for(task: Task) -> tuple[str, ...]:
 def read(name: str, task: Task) -> Entry | Misnamed:
     """Return the metric that ``name`` is for this task, with its parameter's value.
 
+    >>> entry = read("fbeta@2", Task.BINARY)
+    >>> (entry.name, entry.value) if isinstance(entry, Entry) else entry.expected
+    ('fbeta@2', 2.0)
     >>> read("f1@2", Task.BINARY)
     Misnamed(got="'f1@2'", expected='f1, which takes no parameter', known=())
     """

@@ -121,9 +121,9 @@ def meaningless(
         yield check(
             Cause.NO_ANCHOR, n, column="anchor", outcome=Outcome.INCONCLUSIVE, decides=False
         )
-    if table.champion is not None and all(rule.margin is None for rule in gate.rules):
+    if table.champion is not None and not any(rule.compares for rule in gate.rules):
         yield check(Cause.NO_MARGIN, n, outcome=Outcome.INCONCLUSIVE, decides=False)
-    for name in dict.fromkeys(name for rule in gate.slices for name in rule.by):
+    for name in gate.columns:
         yield from _slice_column(table, name)
 
 
@@ -151,8 +151,7 @@ def _slice_column(table: Predictions, name: str) -> Iterator[Finding]:
 
 
 def _ranked(gate: Gate, task: Task) -> bool:
-    names = {rule.metric for rule in gate.rules} | {rule.metric for rule in gate.slices}
-    return any(find(name, task).ranking for name in names if not is_system(name))
+    return any(find(name, task).ranking for name in gate.metrics if not is_system(name))
 
 
 def _same_model(table: Predictions, digests: Digests) -> bool:

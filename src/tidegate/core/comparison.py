@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tidegate.core.config import Rule
 from tidegate.core.model import Cause, Finding, Kind, Level, Outcome
 from tidegate.core.table import ANCHOR, CANDIDATE, CHAMPION
 
 if TYPE_CHECKING:
+    from tidegate.core.config import SliceRule
     from tidegate.core.metrics.interval import Statistic
     from tidegate.core.metrics.table import Metric
     from tidegate.core.model import Margin
@@ -34,6 +36,8 @@ def compare(group: Group, metric: Metric, margin: Margin, *, kind: Kind) -> Find
     ``candidate - k * reference`` with k = 1 - r (1 + r where smaller is better), with its own
     paired variance; where the metric may be negative the fraction is of the reference's size, and
     there is no answer while the reference's own interval covers 0.
+
+    Kind.IMPROVES tests "better by more than the margin": the same with the margin's sign turned.
     """
     reference = ANCHOR if kind is Kind.ANCHOR else CHAMPION
     finding = replace(_begin(group, metric, kind, reference), margin=margin)
@@ -43,7 +47,8 @@ def compare(group: Group, metric: Metric, margin: Margin, *, kind: Kind) -> Find
     if finding.minimum is not None:
         return finding
     plain = group.rows.contrast(metric, CANDIDATE, reference)
-    tested = _slack(group, metric, margin, reference)
+    allowed = replace(margin, value=-margin.value) if kind is Kind.IMPROVES else margin
+    tested = _slack(group, metric, allowed, reference)
     if tested is None or not tested.known:
         return replace(finding, outcome=Outcome.INCONCLUSIVE)
     shown = plain is not None and plain.known
@@ -170,3 +175,21 @@ def _at_least(value: float, low: float | None) -> float:
 
 def _at_most(value: float, high: float | None) -> float:
     return value if high is None else min(value, high)
+
+
+def unanswered(group: Group, metric: Metric, rule: Rule | SliceRule) -> Finding:
+    """Return the finding of a comparison that has no champion; it decides nothing by itself."""
+    improves = rule.improves_by if isinstance(rule, Rule) else None
+    return Finding(
+        metric=metric.entry.name,
+        kind=Kind.MARGIN if improves is None else Kind.IMPROVES,
+        level=group.level,
+        outcome=Outcome.INCONCLUSIVE,
+        cause=Cause.NO_CHAMPION,
+        n=group.rows.n,
+        slice=group.slice,
+        direction=metric.entry.direction,
+        candidate=group.rows.value(metric, CANDIDATE),
+        margin=rule.margin if improves is None else improves,
+        decides=False,
+    )

@@ -100,13 +100,20 @@ class Predict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """A headline rule: at least one of ``at_least``, ``at_most`` and ``margin`` is set."""
+    """A headline rule: at least one limit is set, and not both ``margin`` and ``improves_by``."""
 
     metric: str
     at_least: float | None = None
     at_most: float | None = None
     margin: Margin | None = None
+    improves_by: Margin | None = None  # better than the champion by more than this
     on: str = "bound"  # "bound" | "point": what at_least / at_most are compared with
+    negligible: float | None = None  # system metrics: a difference below it breaks no margin
+
+    @property
+    def compares(self) -> bool:
+        """Whether the rule compares the candidate with the champion."""
+        return self.margin is not None or self.improves_by is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,12 +128,71 @@ class SliceRule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GapRule:
+    """How far apart two groups may be: ``at_most``, and how much further than under the champion."""
+
+    by: tuple[str, ...]
+    metric: str
+    at_most: float | None = None
+    margin: float | None = None  # in the metric's units
+    min_rows: int = 200
+
+
+class Adaptivity(StrEnum):
+    """What may depend on earlier decisions of the same holdout."""
+
+    NONE = "none"  # nothing: the candidates are fixed before the first decision
+    FULL = "full"  # each candidate may depend on every earlier outcome
+    FIRST_CHANGE = "first_change"  # the same, and the first pass retires the holdout
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exact:
+    """The distribution-free promise, over all of ``decisions``; ``disagreement`` as a fraction."""
+
+    decisions: int
+    disagreement: float = 0.1
+    adaptivity: Adaptivity = Adaptivity.FULL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checks:
+    """What the data checks decide; without a word or a limit they do as docs/data-checks.md says."""
+
+    contract: str | None = None  # "error" | "told"
+    overlap: str = "error"  # "error" | "told" | "off"
+    label_shift: float | None = None  # a limit of the total variation distance
+    drift: float | None = None  # a limit of each column's population stability index
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Gate:
     """The rules a candidate must be shown to keep."""
 
     rules: tuple[Rule, ...]
     slices: tuple[SliceRule, ...] = ()
+    gaps: tuple[GapRule, ...] = ()
     confidence: float = 0.95
+    budget: int | None = None  # decisions a holdout may serve, over all of which the confidence is
+    exact: Exact | None = None  # guarantee: exact
+    checks: Checks = field(default_factory=Checks)
+
+    @property
+    def groupings(self) -> tuple[tuple[str, ...], ...]:
+        """Every ``by`` of slices and gaps, once."""
+        sliced, apart = [rule.by for rule in self.slices], [rule.by for rule in self.gaps]
+        return tuple(dict.fromkeys([*sliced, *apart]))
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """The metrics of all rules."""
+        sliced = {rule.metric for rule in self.slices} | {rule.metric for rule in self.gaps}
+        return frozenset({rule.metric for rule in self.rules} | sliced)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that rows are grouped by, once each."""
+        return tuple(dict.fromkeys(name for by in self.groupings for name in by))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

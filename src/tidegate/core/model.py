@@ -61,6 +61,7 @@ class Level(StrEnum):
     HEADLINE = "headline"
     CRITICAL = "critical"
     SLICE = "slice"
+    GAP = "gap"  # between groups of rows
     SYSTEM = "system"
 
 
@@ -72,6 +73,10 @@ class Kind(StrEnum):
     CEILING = "ceiling"  # at_most
     MARGIN = "margin"  # not worse than the champion by more than the margin
     ANCHOR = "anchor"  # the same, against the fixed anchor
+    IMPROVES = "improves"  # better than the champion by more than the margin
+    GAP = "gap"  # the largest difference between two groups is at most the limit
+    GAP_MARGIN = "gap_margin"  # it has not grown by more than the margin
+    DISAGREEMENT = "disagreement"  # the share of answers that two models give differently
 
 
 class Cause(StrEnum):
@@ -85,13 +90,13 @@ class Cause(StrEnum):
     EMPTY_SLICE = "empty_slice"  # a configured slice has no rows
     NOT_A_NUMBER = "not_a_number"  # NaN or infinity among predictions or truth
     OUT_OF_RANGE = "out_of_range"  # a probability outside [0, 1]
+    NOT_NORMALISED = "not_normalised"  # the classes' probabilities do not sum to 1
+    NEGATIVE = "negative"  # a relevance below 0
     CONSTANT = "constant"  # every prediction is the same
     ONE_CLASS = "one_class"
     MISSING_COLUMN = "missing_column"  # a slice rule names a column that the table has not
     NO_MARGIN = "no_margin"  # absolute limits only: nothing compares with the champion
     CHAMPION_OUT_OF_REACH = "champion_out_of_reach"  # it serves, but cannot be had here
-    NOT_NORMALISED = "not_normalised"  # the classes' probabilities do not sum to 1
-    NEGATIVE = "negative"  # a relevance below 0
     NO_CHAMPION = "no_champion"  # margin rule on a first release: nothing to compare with
     NO_ANCHOR = "no_anchor"  # creep not checked
     SAME_MODEL = "same_model"  # candidate and champion are one object
@@ -101,7 +106,27 @@ class Cause(StrEnum):
     HARMED = "harmed"  # a slice: harm shown, after Holm
     FORMAT = "format"  # loading the model runs code that it carries
     ENVIRONMENT = "environment"  # scored in another environment than the model recorded
+    TOO_FEW_GROUPS = "too_few_groups"  # of the demanded size: nothing to compare with
+    MEASURED_APART = "measured_apart"  # latencies of two models, each on a machine of its own
+    NO_DECISIONS_LEFT = "no_decisions_left"  # the holdout has served all the decisions it may
+    RETIRED = "retired"  # adaptivity first_change: a model has passed on this holdout
+    NOT_PROPORTION = "not_proportion"  # guarantee exact: the scores are not all 0 or 1
     SKEWED = "skewed"  # a column is filled in the holdout and empty in live requests
+    NO_PROFILE = "no_profile"  # the champion's columns are not known: no contract, no drift
+    PROFILE_CHANGED = "profile_changed"  # it is not the one that the ledger names
+    COLUMN_GONE = "column_gone"  # the champion had it, the holdout has not
+    KIND_CHANGED = "kind_changed"  # a number is a text now, or the like
+    NULLS = "nulls"  # more of them than the champion's rows had
+    OUT_OF_BOUNDS = "out_of_bounds"  # values beyond the champion's range
+    NEW_CATEGORY = "new_category"  # values that the champion's rows did not have
+    SHARED_IDS = "shared_ids"  # the same id in training rows and holdout
+    SHARED_ROWS = "shared_rows"  # whole rows in both
+    REPEATED_ROWS = "repeated_rows"  # whole rows more than once in the holdout
+    OVERLAP_UNCHECKED = "overlap_unchecked"  # a column whose values cannot be compared
+    LABEL_SHIFT = "label_shift"  # the target's distribution is another one
+    DRIFT = "drift"  # a column's distribution is another one
+    CHAMPION_INCOMPATIBLE = "champion_incompatible"  # it did not answer these rows
+    ANCHOR_INCOMPATIBLE = "anchor_incompatible"  # the anchor did not
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,6 +182,14 @@ class Digests:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Reuse:
+    """Which decision of its holdout one is (from 1 on), and whether another one has passed."""
+
+    decision: int
+    passed_before: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """The gate's answer: its outcome is a function of the findings that decide."""
 
@@ -167,6 +200,9 @@ class Verdict:
     digests: Digests
     first_release: bool = False
     holdout_uses: int | None = None  # how many decisions this holdout has served, this one included
+    holdout_budget: int | None = None  # how many it may serve; the confidence allows for them
+    adaptivity: str | None = None  # of guarantee: exact, which this verdict then has
+    rounded: bool = False  # numbers are told no finer than the holdout may give away
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

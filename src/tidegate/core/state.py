@@ -28,6 +28,7 @@ from tidegate.core.events import (
     Routed,
     Routing,
 )
+from tidegate.core.model import Outcome, Reuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,10 +113,16 @@ class State:
     tenures: tuple[Tenure, ...] = ()
     versions: tuple[VersionRef, ...] = ()
     signatures: Mapping[str, frozenset[str]] = field(default_factory=dict)  # of a digest
+    profiles: Mapping[str, str] = field(default_factory=dict)  # digest -> its profile's
     quarantined: frozenset[str] = frozenset()  # digests of bytes and of recipes
     overridden: frozenset[str] = frozenset()
     verdicts: Mapping[str, Judged] = field(default_factory=dict)  # candidate digest -> newest
-    looks: Mapping[str, frozenset[str]] = field(default_factory=dict)  # holdout -> decisions
+    looks: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # holdout -> decisions, in order
+    passes: Mapping[str, frozenset[str]] = field(
+        default_factory=dict
+    )  # holdout -> those that passed
     hold: Hold | None = None
     pinned: bool = False  # a person decided: the machine only alerts until `resume`
     alert: Alerted | None = None
@@ -136,6 +143,13 @@ class State:
         """Return how many decisions this holdout has served."""
         return len(self.looks.get(holdout, ()))
 
+    def use(self, holdout: str, candidate: str, rules: str) -> Reuse:
+        """Return which decision of its holdout this is; one that was made already keeps its number."""
+        decision, made = _decision(candidate, rules), self.looks.get(holdout, ())
+        number = made.index(decision) if decision in made else len(made)
+        others = self.passes.get(holdout, frozenset()) - {decision}
+        return Reuse(decision=number + 1, passed_before=bool(others))
+
 
 def fold(events: Iterable[Event], state: State | None = None) -> State:
     """Return the state after ``events``."""
@@ -152,7 +166,7 @@ def _apply(state: State, event: Event) -> State:  # noqa: C901, PLR0911, PLR0912
         case Judged() as judged:
             return _judged(state, judged)
         case Looked() as look:
-            return replace(state, looks=_seen(state, look))
+            return _seen(state, look)
         case Overridden(candidate=digest):
             return replace(state, overridden=state.overridden | {digest})
         case Registered() as registered:
@@ -198,18 +212,30 @@ def _registered(state: State, registered: Registered) -> State:
         given = signed.get(model.digest, frozenset()) | {registered.signature}
         signed = {**signed, model.digest: given}
     known = state.versions if model in state.versions else (*state.versions, model)
-    return replace(state, versions=known, signatures=signed)
+    profiles = state.profiles
+    if registered.profile:
+        profiles = {**profiles, model.digest: registered.profile}
+    return replace(state, versions=known, signatures=signed, profiles=profiles)
 
 
 def _judged(state: State, judged: Judged) -> State:
     verdicts = {**state.verdicts, judged.candidate: judged}
-    return replace(state, verdicts=verdicts, looks=_seen(state, judged))
+    return replace(_seen(state, judged), verdicts=verdicts)
 
 
-def _seen(state: State, look: Judged | Looked) -> dict[str, frozenset[str]]:
+def _decision(candidate: str, rules: str) -> str:
+    return f"{candidate}/{rules}"
+
+
+def _seen(state: State, look: Judged | Looked) -> State:
     """Count a decision that a holdout has served; the same decision again costs nothing."""
-    seen = state.looks.get(look.holdout, frozenset())
-    return {**state.looks, look.holdout: seen | {f"{look.candidate}/{look.rules}"}}
+    decision, made = _decision(look.candidate, look.rules), state.looks.get(look.holdout, ())
+    if decision not in made:
+        state = replace(state, looks={**state.looks, look.holdout: (*made, decision)})
+    if look.outcome != Outcome.PASS:
+        return state
+    passed = state.passes.get(look.holdout, frozenset()) | {decision}
+    return replace(state, passes={**state.passes, look.holdout: passed})
 
 
 def _requested(state: State, request: Requested, event: Event) -> State:

@@ -79,6 +79,16 @@ def rule(finding: Finding, quote: Callable[[str], str] = str) -> str:
         case Kind.MARGIN | Kind.ANCHOR:
             side = "above" if finding.direction is Direction.LOWER else "below"
             text = f"{what} no more than {margin_text(finding.margin)} {side} the {_reference(finding)}"
+        case Kind.IMPROVES:
+            text = f"{what} better than the champion by more than {margin_text(finding.margin)}"
+        case Kind.DISAGREEMENT:
+            return (
+                f"at most {percent(finding.limit or 0.0)} of the answers differ from the champion's"
+            )
+        case Kind.GAP:
+            text = f"{what} at most {number(finding.limit)} apart"
+        case Kind.GAP_MARGIN:
+            text = f"{what} apart by no more than {margin_text(finding.margin)} above the champion's gap"
         case _:
             assert_never(finding.kind)
     return f"{text} in {quote(finding.slice)}" if finding.slice else text
@@ -91,7 +101,7 @@ def reason(finding: Finding, confidence: float, quote: Callable[[str], str] = st
     what = quote(finding.metric) + (f" in {quote(finding.slice)}" if finding.slice else "")
     if (text := _no_answer(finding)) is not None:
         return f"{what}: {text}"
-    if finding.kind in (Kind.FLOOR, Kind.CEILING):
+    if finding.kind in (Kind.FLOOR, Kind.CEILING, Kind.GAP, Kind.DISAGREEMENT):
         return f"{what}: {_absolute_reason(finding, confidence)}"
     return f"{what}: {_margin_reason(finding, confidence)}"
 
@@ -118,12 +128,58 @@ def _data_reason(finding: Finding, quote: Callable[[str], str]) -> str:
         Cause.NO_MARGIN: "no rule has a margin: nothing compares the candidate with the champion",
         Cause.MISSING_COLUMN: f"slices need the column {column}, and the table has none",
         Cause.EMPTY_SLICE: f"slice {column}: no rows",
+        Cause.NO_DECISIONS_LEFT: f"the holdout has served all {finding.minimum or 0:,} decisions it may; "
+        "refresh it: new rows, with new ids and truths, begin a new count",
+        Cause.RETIRED: "a model has passed on this holdout, which retires it (adaptivity: first_change); "
+        "refresh it: new rows, with new ids and truths, begin a new count",
+        Cause.CHAMPION_INCOMPATIBLE: "the champion did not answer today's rows, so only absolute rules were "
+        "judged; its log says why, and a person may let the candidate through (tidegate override)",
+        Cause.ANCHOR_INCOMPATIBLE: "the anchor did not answer today's rows, so creep is not checked; its log "
+        "says why, and a person may move it (tidegate anchor VERSION)",
+        Cause.NO_PROFILE: "no profile of the champion's columns yet: contract and drift are not checked",
+        Cause.PROFILE_CHANGED: "the champion's profile is not the one that the ledger names",
+        Cause.COLUMN_GONE: f"column {column}: the champion had it, and it is gone",
+        Cause.KIND_CHANGED: f"column {column}: holds another kind of value than under the champion",
+        Cause.NULLS: f"column {column}: {n} values are missing, {_share(finding.candidate)} of the rows "
+        f"and {_share(finding.champion)} under the champion",
+        Cause.OUT_OF_BOUNDS: f"column {column}: {n} values far outside the champion's "
+        f"{number(finding.lower)} to {number(finding.upper)}, up to {number(finding.candidate)}",
+        Cause.NEW_CATEGORY: f"column {column}: {n} rows have a value that the champion's rows did not have",
+        Cause.SHARED_IDS: f"column {column}: {n} holdout rows have an id of the training rows; "
+        "take those out of one of the two",
+        Cause.SHARED_ROWS: f"{n} holdout rows equal a training row in every column, and chance explains "
+        f"{number(finding.champion)}, at most {number(finding.limit)}; take those out of one of the two",
+        Cause.REPEATED_ROWS: f"{n} holdout rows repeat an earlier one in every column: they count twice",
+        Cause.OVERLAP_UNCHECKED: f"column {column}: its values cannot be compared, so nobody looked for "
+        "training rows in the holdout",
+        Cause.LABEL_SHIFT: f"column {column}: the truth's distribution has shifted by {_effect(finding)}",
+        Cause.DRIFT: f"column {column}: has drifted, stability index {_effect(finding)}, "
+        f"distance {number(finding.difference)}",
         Cause.SKEWED: f"column {column} is filled in the holdout and empty in live requests",
+        Cause.FORMAT: _format_reason(finding, quote),
+        Cause.ENVIRONMENT: f"scored in another environment than the model recorded ({column})",
     }
     return sentences.get(finding.cause, f"{column}: {finding.cause.replace('_', ' ')}")
 
 
-def _no_answer(finding: Finding) -> str | None:
+def _format_reason(finding: Finding, quote: Callable[[str], str]) -> str:
+    what = f" ({quote(finding.column)})" if finding.column else ""
+    if finding.decides:
+        return f"loading the model may run what model.formats does not allow{what}"
+    return f"loading the model runs code that it carries{what}"
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else percent(share)
+
+
+def _effect(finding: Finding) -> str:
+    limit = "" if finding.limit is None else f", limit {number(finding.limit)}"
+    bounds = f"bounds {number(finding.lower)} to {number(finding.upper)}"
+    return f"{number(finding.candidate)} ({bounds}{limit})"
+
+
+def _no_answer(finding: Finding) -> str | None:  # noqa: PLR0911 (one case a cause)
     """Return the sentence of a finding without a comparison; None when there is one."""
     n, least = f"{finding.n:,}", f"{finding.minimum or 0:,}"
     match finding.cause:
@@ -134,6 +190,15 @@ def _no_answer(finding: Finding) -> str | None:
         case Cause.TOO_FEW_OF_A_CLASS:
             more = f", about {finding.rows_needed:,} rows like these" if finding.rows_needed else ""
             return f"fewer than {least} rows of one class among {n}; needed: {least} of each{more}"
+        case Cause.TOO_FEW_GROUPS:
+            return f"fewer than two groups of {least} rows or more: nothing to compare"
+        case Cause.MEASURED_APART:
+            return (
+                f"{number(finding.candidate)} against {number(finding.champion)}, each measured on a "
+                "machine of its own: no margin can be shown; use at_most, or judge on one machine"
+            )
+        case Cause.NOT_PROPORTION:
+            return "not every score is 0 or 1, so that guarantee: exact says nothing of their mean"
         case Cause.NO_CHAMPION:
             return f"{number(finding.candidate)}, and no champion to compare with"
         case Cause.MISSING_MEASUREMENT:
@@ -149,6 +214,8 @@ def _no_answer(finding: Finding) -> str | None:
 def _absolute_reason(finding: Finding, confidence: float) -> str:
     floor = finding.kind is Kind.FLOOR
     value, limit = number(finding.candidate), number(finding.limit)
+    if finding.kind is Kind.GAP:
+        value = f"a largest difference of {value}"
     want = f"at least {limit}" if floor else f"at most {limit}"
     bounds = f"{percent(confidence)} bounds {number(finding.lower)} to {number(finding.upper)}"
     match finding.outcome:
@@ -170,10 +237,19 @@ def _p(p: float | None) -> str:
 
 def _margin_reason(finding: Finding, confidence: float) -> str:
     against = f"{number(finding.candidate)} against the {_reference(finding)}'s {number(finding.champion)}"
+    if finding.kind is Kind.GAP_MARGIN:
+        against = f"largest difference {against}"
     interval = (
         f"difference {signed(finding.difference)}, {percent(confidence)} bounds "
         f"{signed(finding.lower)} to {signed(finding.upper)}, margin {margin_text(finding.margin)}"
     )
+    if finding.kind is Kind.IMPROVES:
+        how = {
+            Cause.SHOWN: "shown better by more than the margin",
+            Cause.VIOLATED: "shown not better",
+        }
+        said = how.get(finding.cause, "not shown better by more than the margin")
+        return f"{against}, {said} ({interval}){_more_rows(finding)}"
     match finding.cause:
         case Cause.SHOWN:
             return f"{against}, shown not worse than the margin ({interval})"
@@ -217,6 +293,9 @@ def document(verdict: Verdict, notes: Iterable[str] = ()) -> dict[str, Any]:
         "n": verdict.n,
         "first_release": verdict.first_release,
         "holdout_uses": verdict.holdout_uses,
+        "holdout_budget": verdict.holdout_budget,
+        "adaptivity": verdict.adaptivity,
+        "rounded": verdict.rounded,
         "digests": asdict(verdict.digests),
         "notes": list(notes),
         "findings": [_finding(finding, verdict.confidence) for finding in verdict.findings],

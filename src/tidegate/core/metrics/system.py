@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from tidegate.core.metrics.estimate import Floats
 
-QUANTILES = {"latency_p95_ms": 0.95}  # metrics whose samples are summarised by a quantile
+# Metrics whose samples are summarised by a quantile.
+QUANTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
