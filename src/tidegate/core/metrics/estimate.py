@@ -66,7 +66,11 @@ def estimate(  # noqa: PLR0913 (the columns)
         case Cells():
             found = _cells(kind, truth, prediction, rows, classes)
         case Ranked():
-            found = _ranked(kind, truth, prediction, rows)
+            found = (
+                _one_vs_rest(kind, truth, prediction, rows)
+                if kind.one_vs_rest
+                else _ranked(kind, truth, prediction, rows)
+            )
         case Queried():
             if query is None:
                 raise ValueError("a mean over queries needs to know which query a row belongs to")
@@ -150,6 +154,23 @@ def _ranked(kind: Ranked, truth: Floats, score: Floats, rows: Floats | None) -> 
     influence = np.empty_like(placements)
     influence[order] = placements
     return Estimate(value=value, influence=influence, unit=most_of_class(truth))
+
+
+def _one_vs_rest(
+    kind: Ranked, truth: Floats, prediction: Floats, rows: Floats | None
+) -> Estimate | None:
+    parts = [
+        _ranked(kind, (truth == number).astype(np.float64), prediction[:, number], rows)
+        for number in range(prediction.shape[1])
+    ]
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts):
+        return None
+    return Estimate(
+        value=float(np.mean([part.value for part in found])),
+        influence=np.mean([part.influence for part in found], axis=0),
+        unit=float(np.mean([part.unit for part in found])),
+    )
 
 
 def most_of_class(truth: Floats) -> float:

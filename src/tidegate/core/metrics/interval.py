@@ -155,7 +155,7 @@ def _error(joint: Joint, square: float, models: tuple[int, ...]) -> float:
     ``G / (G - 1)`` times that sum: with clusters Liang and Zeger, Biometrika 73 (1986) 13-22; without, the
     sample variance. At least the error of two made-up units; infinite where one unit is all there is.
     """
-    if joint.units < 2:
+    if joint.units < 2 or not math.isfinite(square):  # a formula may say that it has no bound
         return math.inf
     correction = joint.units / (joint.units - 1)
     error = math.sqrt(max(square, 0.0) * correction) / joint.n

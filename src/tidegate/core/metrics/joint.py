@@ -84,6 +84,6 @@ def _of_units(influence: Floats, cluster: Codes | None) -> Floats:
 def without_rounding(gram: Floats, values: Floats, n: int) -> Floats:
     """Return the Gram matrix with 0 for every model whose spread is only rounding of its value."""
     spread = np.sqrt(np.maximum(np.diag(gram), 0.0) / max(n - 1, 1))
-    real = spread > _ROUNDING * np.abs(values)
+    real = ~(spread <= _ROUNDING * np.abs(values))  # NaN stays: a formula that gives no bound
     cleaned: Floats = np.where(real[:, None] & real[None, :], gram, 0.0)
     return cleaned

@@ -13,19 +13,24 @@ for tables larger than memory:
 Weights are the rows' own (``data.weight``) times, in a bootstrap, how often a row was drawn. All
 counts and means that a formula is given are weighted; weights are divided by their mean first, so
 that counts sum to the number of rows, and a row counts 1 where there are no weights.
+
+A formula whose value stands on too little to be bounded says so by influence values (or a gradient)
+of NaN: the value is shown, and nothing is decided by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
+Cell: TypeAlias = npt.NDArray[np.integer[Any]]
+Keys: TypeAlias = npt.NDArray[np.uint32]
 
 Feature: TypeAlias = Callable[[Floats, Floats], Floats]
 """``(truth, prediction) -> (n,)``. Features that are the same function are computed once."""
@@ -58,7 +63,7 @@ class Cells:
     cell, its mean over the rows 0. ``marks``: cells that count 1 make a proportion of the rest.
     """
 
-    cell: Callable[[Floats, Floats, int], Codes]
+    cell: Callable[[Floats, Floats, int], Cell]
     size: Callable[[int], int]
     formula: Callable[[Floats], tuple[float, Floats] | None]
     marks: bool = False

@@ -19,6 +19,15 @@ def mean_of_one(means: Floats) -> tuple[float, Floats] | None:
     return float(means[0]), np.ones(1)
 
 
+def mean_if_any(means: Floats) -> tuple[float, Floats] | None:
+    """The mean of one feature itself; None when the feature was NaN: it could not be computed.
+
+    >>> mean_if_any(np.array([np.nan])) is None
+    True
+    """
+    return mean_of_one(means) if np.isfinite(means[0]) else None
+
+
 def root_of_one(means: Floats) -> tuple[float, Floats] | None:
     """The root of one feature's mean; the gradient of a root of 0 is taken as 0.
 

@@ -1,4 +1,8 @@
-"""Metrics of predicted numbers, and the plain mean of per-row scores."""
+"""Metrics of predicted numbers, and the plain mean of per-row scores.
+
+A prediction may be a number, shape (n,), or a number with the limits of an interval, shape (n, 3):
+point, lower, upper.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,19 @@ if TYPE_CHECKING:
 _NO_SPREAD = 1e-13  # a variance below this share of the mean square is rounding
 
 
+def point(prediction: Floats) -> Floats:
+    """Return the predicted numbers, shape (n,), with or without limits beside them."""
+    return prediction if prediction.ndim == 1 else prediction[:, 0]
+
+
 def distance(truth: Floats, prediction: Floats) -> Floats:
     """Return each row's absolute error, shape (n,)."""
-    return np.abs(prediction - truth)
+    return np.abs(point(prediction) - truth)
 
 
 def squared_error(truth: Floats, prediction: Floats) -> Floats:
     """Return each row's squared error, shape (n,)."""
-    return np.square(prediction - truth)
+    return np.square(point(prediction) - truth)
 
 
 def of_truth(truth: Floats, _prediction: Floats) -> Floats:
