@@ -75,8 +75,8 @@ CASES = {
     ),
     "rule-without-a-limit": (
         GOOD.replace(", at_least: 0.75, margin: 0.005", ""),
-        "7:7: gate.rules[0]: got a rule for roc_auc without a limit, expected at_least, at_most "
-        "or margin",
+        "7:7: gate.rules[0]: got a rule for roc_auc without a limit, expected at_least, at_most, "
+        "margin or improves_by",
     ),
     "no-rule": (
         GOOD.split("    - ", maxsplit=1)[0].replace("rules:", "rules: []"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tidegate.core.catalog import AT_LEAST, AT_MOST, MARGIN, Misnamed, read
+from tidegate.core.catalog import AT_LEAST, AT_MOST, IMPROVES_BY, MARGIN, Misnamed, read
 from tidegate.problems import Problem, near, show
 
 if TYPE_CHECKING:
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tidegate.core.model import Task
     from tidegate.yaml12 import Path
 
-_LIMITS = (AT_LEAST, AT_MOST, MARGIN)
+_LIMITS = (AT_LEAST, AT_MOST, MARGIN, IMPROVES_BY)
+_COMPARING = frozenset({MARGIN, IMPROVES_BY})
 
 
 def metric_of(name: str, task: Task, path: Path) -> tuple[Entry | None, list[Problem]]:
@@ -47,17 +48,19 @@ def limit_problems(rule: Mapping[str, Any], entry: Entry, path: Path) -> list[Pr
 
 
 def _wrong(key: str, entry: Entry) -> str:
-    if key == MARGIN:
+    if key in _COMPARING:
         return f"{key} for {entry.name}"
     return f"{key} for {entry.name}, which is better {entry.direction}"
 
 
 def _right(key: str, entry: Entry) -> str:
-    allowed = " and ".join(limit for limit in _LIMITS if limit in entry.limits - {MARGIN})
-    if key != MARGIN:
+    allowed = " and ".join(limit for limit in _LIMITS if limit in entry.limits - _COMPARING)
+    if key not in _COMPARING:
         return allowed
+    if entry.system and MARGIN in entry.limits:
+        return f"{allowed} or margin: a measurement is held to what is allowed"
     if entry.system:
-        return f"{allowed}: system metrics have absolute limits only"
+        return f"{allowed}: nobody keeps what the champion's took"
     if entry.target:
         return f"{allowed}: neither more nor less of it is better"
     return f"{allowed}: near 0 the difference of two models' {entry.name} has no reliable bound"

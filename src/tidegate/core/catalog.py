@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 
 from tidegate.core.model import Direction, Task
 
-AT_LEAST, AT_MOST, MARGIN = "at_least", "at_most", "margin"
+AT_LEAST, AT_MOST, MARGIN, IMPROVES_BY = "at_least", "at_most", "margin", "improves_by"
+PROPORTIONS = frozenset(
+    {"accuracy", "mean"}
+)  # shares of right rows: what guarantee: exact is about
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +111,9 @@ class Entry:
         if self.target:
             return frozenset({AT_LEAST, AT_MOST})
         limit = AT_LEAST if self.direction is Direction.HIGHER else AT_MOST
-        return frozenset({limit} if self.system or self.ceiling_only else {limit, MARGIN})
+        if self.ceiling_only:
+            return frozenset({limit})
+        return frozenset({limit, MARGIN} if self.system else {limit, MARGIN, IMPROVES_BY})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,8 +181,14 @@ CATALOG: tuple[Entry, ...] = (
     Entry(name="pass_rate", direction=_UP, tasks=_GENERIC, low=0, high=1),
     Entry(name="pass_at", direction=_UP, tasks=_GENERIC, low=0, high=1, parameter=COUNT),
     Entry(name="pass_all", direction=_UP, tasks=_GENERIC, low=0, high=1, parameter=COUNT),
+    Entry(name="latency_p50_ms", direction=_DOWN, tasks=frozenset(), low=0),
     Entry(name="latency_p95_ms", direction=_DOWN, tasks=frozenset(), low=0),
+    Entry(name="latency_p99_ms", direction=_DOWN, tasks=frozenset(), low=0),
     Entry(name="model_size_mb", direction=_DOWN, tasks=frozenset(), low=0),
+    Entry(name="peak_memory_mb", direction=_DOWN, tasks=frozenset(), low=0),
+    # Nobody keeps what the champion's training took: its price then, not today's.
+    Entry(name="training_minutes", direction=_DOWN, tasks=frozenset(), low=0, ceiling_only=True),
+    Entry(name="training_cost_usd", direction=_DOWN, tasks=frozenset(), low=0, ceiling_only=True),
 )
 
 
