@@ -75,6 +75,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         return _judge_commit(args, terminal)
     from tidegate.core.gate import judge
     from tidegate.core.system import Measurements
+    from tidegate.core.system import Measurements
     from tidegate.predictions import infer_task, read
     from tidegate.render.verdict import document
     from tidegate.render.verdict_table import text
