@@ -3,10 +3,12 @@
 model/            the model's bytes; their digest is the bundle's identity
 run.json          how it was trained (schemas/run.schema.json)
 parity.parquet    a sample of holdout rows, with what the model answered offline
+profile.json      what the columns of its training rows held (schemas/profile.schema.json); the ledger names its digest
 """
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +17,7 @@ import pyarrow.parquet as pq
 
 from tidegate.digests import folder_digest
 from tidegate.errors import OutsideError
-from tidegate.home import MODEL, PARITY
+from tidegate.home import MODEL, PARITY, REFERENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +59,13 @@ def save_parity(bundle: Path, rows: pa.Table, answers: npt.NDArray[np.float64]) 
     picked = np.unique(np.linspace(0, rows.num_rows - 1, SAMPLE).astype(np.int64))
     table = rows.take(pa.array(picked)).append_column(ANSWER, pa.array(answers[picked]))
     pq.write_table(table, bundle / PARITY)
+
+
+def keep_reference(profile: Path | None, folder: Path) -> None:
+    """Put the champion's profile, where there is one, beside what is judged against the champion."""
+    (folder / REFERENCE).unlink(missing_ok=True)
+    if profile is not None and profile.is_file():
+        shutil.copyfile(profile, folder / REFERENCE)
 
 
 def load_parity(bundle: Path) -> tuple[pa.Table, npt.NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from tidegate.process import commands_stopped, started
 from tidegate.tables import read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import numpy.typing as npt
@@ -39,6 +39,22 @@ _CONTRACT = (
     "Write every id of TIDEGATE_INPUT exactly once to the Parquet file TIDEGATE_OUTPUT, with the "
     "columns id and prediction (a number, or a list of probabilities in the order of TIDEGATE_CLASSES)."
 )
+
+
+class ModelFailedError(NotJudgedError):
+    """One model did not answer; ``role`` says which."""
+
+    def __init__(self, role: str, error: NotJudgedError) -> None:
+        super().__init__(str(error), remedy=error.remedy)
+        self.role = role
+
+
+@contextmanager
+def _told_whose(role: str) -> Iterator[None]:
+    try:
+        yield
+    except NotJudgedError as error:
+        raise ModelFailedError(role, error) from None
 
 
 def score(  # noqa: PLR0913 (what is scored, and where)
@@ -58,15 +74,16 @@ def score(  # noqa: PLR0913 (what is scored, and where)
     model recorded to run in is built and kept; ``say`` is told of that.
 
     Raises:
-        NotJudgedError: a model failed, missed a row or answered one twice, or its environment cannot
-            be had and nothing else will do.
+        ModelFailedError: a model failed, missed a row or answered one twice, or its environment cannot
+            be had and nothing else will do. The answers of those before it are written.
     """
     digests = {
         role: folder_digest(folder) for role, folder in models.items()
     }  # before any of it runs
-    places = {
-        role: _place(case, role, folder, environments, say) for role, folder in models.items()
-    }
+    places = {}
+    for role, folder in models.items():
+        with _told_whose(role):
+            places[role] = _place(case, role, folder, environments, say)
     ids = read_table(rows / INPUT, [case.id])[case.id]
     with tempfile.TemporaryDirectory(prefix="tidegate-score-") as temporary:
         work = Path(temporary)
@@ -78,8 +95,9 @@ def score(  # noqa: PLR0913 (what is scored, and where)
                     for role in group
                 }
                 for role, finish in waiting.items():
-                    finish()
-                    answers = _joined(role, work / f"{role}.parquet", ids, case)
+                    with _told_whose(role):
+                        finish()
+                        answers = _joined(role, work / f"{role}.parquet", ids, case)
                     scored = _scored(
                         case, role, digests[role], work, answers=answers, place=places[role]
                     )

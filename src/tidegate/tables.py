@@ -32,10 +32,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file", remedy="Check data: in mlops.yaml.") from None
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(
-            f"{path}: not a readable Parquet or CSV file: {_without_rows(str(error))}",
-            remedy="Write it anew: its name must end in .csv if it is CSV.",
-        ) from None
+        raise unreadable(path, error) from None
     missing = [name for name in columns or () if name not in table.column_names]
     if missing:
         raise ConfigError(
@@ -43,6 +40,14 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
             remedy=near(missing[0], table.column_names) or "Check data: in mlops.yaml.",
         )
     return table
+
+
+def unreadable(path: Path, error: Exception) -> ConfigError:
+    """Return the error of a file that is neither Parquet nor CSV, or is truncated."""
+    return ConfigError(
+        f"{path}: not a readable Parquet or CSV file: {_without_rows(str(error))}",
+        remedy="Write it anew: its name must end in .csv if it is CSV.",
+    )
 
 
 def _without_rows(message: str) -> str:

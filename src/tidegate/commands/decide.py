@@ -97,19 +97,21 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     into: Path = args.into / "page"
     into.mkdir(parents=True, exist_ok=True)
     try:
-        if args.failed:
+        silent = _silent(args)
+        if args.failed and not silent:
             raise NotJudgedError(
                 f"{args.failed}: that step failed", remedy="Its log says why; push a fix."
             )
-        case = _taken(context, args)
+        case = _taken(context, args, silent)
         if (champion := _same_as_champion(context)) is not None:
             return _nothing_new(context, champion)
-        verdict = _judge(context, args, case)
+        verdict = _judge(context, args, case, silent)
     except TidegateError as error:
         if isinstance(error, OutsideError):
             raise  # nothing is known yet; the same job again may work
-        why = "" if args.failed else str(error)
-        step = Step(args.failed) if args.failed else Step.JUDGE
+        before = args.failed and not silent
+        why = "" if before else str(error)
+        step = Step(args.failed) if before else Step.JUDGE
         _tell_unjudged(context, Unjudged(step=step, why=why))
         terminal.outputs(outcome=str(Outcome.ERROR), release="false")
         raise
@@ -169,7 +171,18 @@ def _nothing_new(context: Context, champion: VersionRef) -> Exit:
     return Exit.OK
 
 
-def _taken(context: Context, args: argparse.Namespace) -> Case:
+def _silent(args: argparse.Namespace) -> frozenset[str]:
+    """Return the roles of those that the candidate is compared with and that did not answer.
+
+    The candidate is judged without them, and cannot pass.
+    """
+    if args.failed not in (Step.CHAMPION, Step.ANCHOR):
+        return frozenset()
+    others = {str(Step.CHAMPION), str(Step.ANCHOR)}
+    return frozenset({args.failed, *(role for role in others if not (args.scores / role).is_dir())})
+
+
+def _taken(context: Context, args: argparse.Namespace, silent: frozenset[str]) -> Case:
     """Take what the other jobs handed on, or nothing of it."""
     case = read_case(args.case, args.case_digest)
     _check_case(context, case, args.base and text(context.repository, "rev-parse", args.base))
@@ -177,12 +190,15 @@ def _taken(context: Context, args: argparse.Namespace) -> Case:
     if args.model_digest and taken.model_digest != args.model_digest:
         raise NotJudgedError("the candidate is not what the training job made", remedy=_REPLACED)
     if args.scores_digest:
-        _check_scores(args.scores, args.scores_digest, {"candidate", *case.references})
+        answered = {"candidate", *case.references} - silent
+        _check_scores(args.scores, args.scores_digest, answered)
     return case
 
 
-def _judge(context: Context, args: argparse.Namespace, case: Case) -> Verdict:
-    collect(context, case, args.case, args.scores)
+def _judge(
+    context: Context, args: argparse.Namespace, case: Case, silent: frozenset[str]
+) -> Verdict:
+    collect(context, case, args.case, args.scores, silent=silent & set(case.references))
     if not args.advice:
         return judge_bundle(context)
     runner = context.terminal.runner

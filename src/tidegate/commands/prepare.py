@@ -20,7 +20,7 @@ from tidegate.core.events import Phase
 from tidegate.digests import file_digest, folder_digest
 from tidegate.errors import ConfigError, Exit, NotJudgedError, RefusedError, TidegateError
 from tidegate.git import text
-from tidegate.home import MODEL
+from tidegate.home import MODEL, PROFILE
 from tidegate.tables import read_table
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def build(
     hidden = [c for c in (config.data.target,) if c and c in rows.column_names]
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows.drop_columns(hidden), folder / INPUT)
+    champion = found.get("champion")
+    bundles.keep_reference(champion / PROFILE if champion else None, folder)
     models = compared_with(state)
     compared = {
         role: Reference(

@@ -11,9 +11,9 @@ from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.recording import record
 from tidegate.core.events import Registered
 from tidegate.core.model import Outcome, VersionRef
-from tidegate.digests import folder_digest
+from tidegate.digests import file_digest, folder_digest
 from tidegate.errors import ConfigError, Exit, RefusedError
-from tidegate.home import MODEL
+from tidegate.home import MODEL, PROFILE
 from tidegate.ports import Registration
 from tidegate.signing import TAG, Trust, sign, signing_key, statement
 
@@ -74,13 +74,15 @@ def register(context: Context) -> VersionRef:
             recipe=trained.recipe,
             commit=trained.commit,
         )
-    _note(context, model, private)
+    profile = file_digest(bundle / PROFILE) if (bundle / PROFILE).is_file() else ""
+    _note(context, model, private, profile=profile)
     return model
 
 
 def _note(
-    context: Context, model: VersionRef, private: str | None, *, person: str | None = None
-) -> None:
+    context: Context, model: VersionRef, private: str | None, *, profile: str = "",
+    person: str | None = None,
+) -> None:  # fmt: skip
     """Write a version, with its signature where there is a key, into registry and ledger."""
     name = context.config.model.name
     signature = sign(statement(name, model), private) if private else ""
@@ -91,7 +93,7 @@ def _note(
         signed = not signature or signature in book.state.signatures.get(model.digest, ())
         if model in book.state.versions and signed:
             return None
-        return Registered(model=model, signature=signature)
+        return Registered(model=model, signature=signature, profile=profile)
 
     record(context.ledger(), registered, actor=person or "tidegate", human=person is not None)
 

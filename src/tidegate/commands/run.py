@@ -125,11 +125,14 @@ def _judged(context: Context, state: State, record: RunRecord) -> Outcome:
     serving = state.champion.digest if state.champion else None
     known = state.verdicts.get(record.model_digest)
     same = (serving, context.config.rules_digest, record.holdout_digest)
-    if known is not None and (known.champion, known.rules, known.holdout) == same:
+    again = known is not None and known.outcome == Outcome.ERROR  # what was wrong may be mended
+    again = again and record.model_digest not in state.overridden
+    if not again and known and (known.champion, known.rules, known.holdout) == same:
         context.terminal.progress(f"judged already: {known.outcome}")
         return Outcome(known.outcome)
     try:
-        stale = not is_current(read_evaluation(context.bundle), record, state)
+        evaluation = read_evaluation(context.bundle)
+        stale = not is_current(evaluation, record, state) or bool(evaluation.silent)
     except NotJudgedError:
         stale = True
     if stale:

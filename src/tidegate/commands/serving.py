@@ -15,7 +15,7 @@ from tidegate.archives import unpack_zip
 from tidegate.commands.telling import api_of
 from tidegate.digests import folder_digest
 from tidegate.errors import OutsideError
-from tidegate.home import MODEL
+from tidegate.home import MODEL, PROFILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,9 @@ def serving(context: Context, versions: Mapping[str, VersionRef]) -> None:
                 shutil.rmtree(into)
             if not into.is_dir():
                 shutil.copytree(source, into)
+            profile = folder / "models" / f"{model.digest}.{PROFILE}"
+            if profile.is_file() and not (into.parent / PROFILE).exists():
+                shutil.copyfile(profile, into.parent / PROFILE)
 
 
 def is_missing(context: Context) -> bool:
@@ -93,7 +96,9 @@ def _holds(folder: Path, digest: str) -> bool:
 
 
 def leave(models: Mapping[str, Path], folder: Path) -> None:
-    """Write model folders, by digest, as the next artifact."""
+    """Write model folders, by digest, as the next artifact; with the profiles that lie beside them."""
     shutil.rmtree(folder, ignore_errors=True)
     for digest, model in models.items():
         shutil.copytree(model, folder / digest)
+        if (profile := model.parent / PROFILE).is_file():
+            shutil.copyfile(profile, folder / f"{digest}.{PROFILE}")

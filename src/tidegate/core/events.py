@@ -81,6 +81,7 @@ class Registered:
 
     model: VersionRef
     signature: str = ""  # base64, of name, version and digest; empty: not signed
+    profile: str = ""  # digest of the bundle's profile.json; empty: it has none, or it is known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
