@@ -15,7 +15,8 @@ from tidegate.core import story as stories
 from tidegate.core.model import Cause, Finding, Margin, Outcome
 from tidegate.render import charts
 from tidegate.render.html import html
-from tidegate.render.report import Place, Report, place
+from tidegate.render.place import Place, place
+from tidegate.render.report import Report
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.render.samples import RUN, Seen, reports
 from tidegate.render.comment import comment
 from tidegate.render.html import html
-from tidegate.render.report import Report, bill
+from tidegate.render.rollout import bill
+
+if TYPE_CHECKING:
+    from tidegate.render.report import Report
 
 ELSEWHERE = replace(
     RUN, compute="sagemaker ml.m5.large", job="tidegate-x", billed_seconds=180.0, cost_usd=0.00575

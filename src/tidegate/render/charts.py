@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tidegate.render.report import Place
+    from tidegate.render.place import Place
 
 
 @dataclass(frozen=True, slots=True)

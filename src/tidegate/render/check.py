@@ -9,7 +9,7 @@ from tidegate.core.model import Cause, Kind, Level, Outcome
 from tidegate.core.notices import Annotation, Check, Conclusion, Severity
 from tidegate.render.comment import job_summary
 from tidegate.render.markdown import code, plain
-from tidegate.render.report import title
+from tidegate.render.outcome import title
 from tidegate.render.verdict import reason, rule, summary
 from tidegate.yaml12 import YamlError, parse
 

@@ -18,20 +18,9 @@ from tidegate.render import mermaid
 from tidegate.render.decision import guard_row, sentence
 from tidegate.render.ledger import why
 from tidegate.render.markdown import code, link
+from tidegate.render.outcome import bounds, meaning, reuse, shown, title, tone
 from tidegate.render.pages import template, tidied
-from tidegate.render.report import (
-    bill,
-    bounds,
-    ending,
-    expected,
-    happened,
-    meaning,
-    reuse,
-    shown,
-    standing,
-    title,
-    tone,
-)
+from tidegate.render.rollout import bill, ending, expected, happened, standing
 from tidegate.render.spending import words
 from tidegate.render.verdict import margin_text, number, percent, reason, signed, summary
 from tidegate.render.words import lasting, share, when

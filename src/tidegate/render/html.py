@@ -14,19 +14,9 @@ from tidegate.render import charts
 from tidegate.render.comment import asked
 from tidegate.render.decision import guard_line
 from tidegate.render.markdown import plain
-from tidegate.render.report import (
-    bill,
-    bounds,
-    ending,
-    evidence,
-    happened,
-    meaning,
-    place,
-    reuse,
-    shown,
-    title,
-    tone,
-)
+from tidegate.render.outcome import bounds, meaning, reuse, shown, title, tone
+from tidegate.render.place import place
+from tidegate.render.rollout import bill, ending, evidence, happened
 from tidegate.render.verdict import margin_text, number, percent, reason, rule, signed, summary
 from tidegate.render.words import cause, lasting, share, when
 

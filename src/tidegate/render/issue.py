@@ -16,7 +16,7 @@ from tidegate.render import mermaid
 from tidegate.render.decision import guard_row
 from tidegate.render.markdown import code, link, plain
 from tidegate.render.pages import template, tidied
-from tidegate.render.report import evidence
+from tidegate.render.rollout import evidence
 from tidegate.render.words import CAUSES, cause, lasting, share, when
 
 if TYPE_CHECKING:
