@@ -29,6 +29,8 @@ from tidegate.errors import NotJudgedError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy.typing as npt
+
 ROWS, MODEL = 3, "1" * 64
 HUGE = "9" * 400
 
@@ -128,7 +130,7 @@ def test_what_is_no_document_is_not_judged(
 
 
 BAD_CASES: list[dict[str, Any]] = [
-    {"task": "ranking"}, {"model": "../x"}, {"model": "A"}, {"commit": "main"}, {"base": "HEAD^1"},
+    {"task": "survival"}, {"model": "../x"}, {"model": "A"}, {"commit": "main"}, {"base": "HEAD^1"},
     {"timeout": 0}, {"timeout": "30"}, {"timed": 1}, {"input": "x"}, {"champion": {}}, {"champion": []},
     {"champion": {"version": "1", "digest": "3" * 64, "size_mb": -1}}, {"more": 1}, {"id": ""},
 ]  # fmt: skip
@@ -176,3 +178,50 @@ def test_not_one_answer_for_each_row_is_not_judged(
     (tmp_path / ANSWERS).unlink()
     with pytest.raises(NotJudgedError, match="are not 3 answers"):
         read_scored(tmp_path, "candidate", MODEL, case, ROWS)
+
+
+def multiclass(case: Case) -> Case:
+    return replace(case, task=Task.MULTICLASS, classes=("a", "b", "c"))
+
+
+def with_width(case: Case, answers: npt.NDArray[np.float64]) -> Scored:
+    return Scored(
+        role="candidate", model="1" * 64, input=case.input, answers=answers, columns=None,
+        latency_ms=None,
+    )  # fmt: skip
+
+
+def test_classes_and_lists_of_answers_travel_as_they_are(tmp_path: Path, case: Case) -> None:
+    wide = multiclass(case)
+    save_case(tmp_path, wide)
+    assert read_case(tmp_path).classes == ("a", "b", "c")
+    answers = np.arange(12.0).reshape(4, 3)
+    save_scored(tmp_path, with_width(wide, answers))
+    assert (tmp_path / "answers.f64").read_bytes() == answers.tobytes()
+    found = read_scored(tmp_path, "candidate", "1" * 64, wide, 4)
+    assert found.answers.tolist() == answers.tolist()
+
+
+def test_answers_of_another_width_than_the_task_has_are_not_taken(
+    tmp_path: Path, case: Case
+) -> None:
+    wide = multiclass(case)
+    for wanted, answers in [
+        (wide, np.zeros((4, 2))),
+        (wide, np.zeros(4)),
+        (case, np.zeros((4, 3))),
+        (replace(case, task=Task.RANKING), np.zeros((4, 3))),
+    ]:
+        save_scored(tmp_path, with_width(wanted, answers))
+        with pytest.raises(NotJudgedError, match="numbers a row, expected"):
+            read_scored(tmp_path, "candidate", "1" * 64, wanted, 4)
+    save_scored(tmp_path, with_width(wide, np.zeros((4, 3))))
+    (tmp_path / "answers.f64").write_bytes(bytes(8 * 11))
+    with pytest.raises(NotJudgedError, match="88 bytes are not 4 answers of 3 numbers"):
+        read_scored(tmp_path, "candidate", "1" * 64, wide, 4)
+
+
+def test_a_case_with_one_class_twice_is_not_judged(tmp_path: Path, case: Case) -> None:
+    save_case(tmp_path, replace(case, task=Task.MULTICLASS, classes=("a", "a")))
+    with pytest.raises(NotJudgedError, match="one class twice"):
+        read_case(tmp_path)

@@ -8,6 +8,7 @@ profile.json      what the columns of its training rows held (schemas/profile.sc
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tidegate.columns import is_list, lists
 from tidegate.digests import folder_digest
 from tidegate.errors import OutsideError
 from tidegate.home import MODEL, PARITY, REFERENCE
+from tidegate.score import column
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
 ANSWER = "tidegate_answer"  # the column of parity.parquet that holds the offline prediction
 SAMPLE = 300
+_CLASSES = b"tidegate.classes"  # the sample's own metadata
 TOLERANCE = 1e-6  # of an answer that travelled as JSON, relative to max(1, |answer|)
 
 
@@ -54,10 +59,17 @@ def fetch(home: Home, registry: Registry, name: str, model: VersionRef, trust: T
     return folder
 
 
-def save_parity(bundle: Path, rows: pa.Table, answers: npt.NDArray[np.float64]) -> None:
-    """Keep an evenly spread sample of rows with their offline answers."""
+def save_parity(
+    bundle: Path,
+    rows: pa.Table,
+    answers: npt.NDArray[np.float64],
+    classes: Sequence[str] = (),
+) -> None:
+    """Keep an evenly spread sample of rows with their offline answers, and the classes' order."""
     picked = np.unique(np.linspace(0, rows.num_rows - 1, SAMPLE).astype(np.int64))
-    table = rows.take(pa.array(picked)).append_column(ANSWER, pa.array(answers[picked]))
+    table = rows.take(pa.array(picked)).append_column(ANSWER, column(answers[picked]))
+    if classes:
+        table = table.replace_schema_metadata({_CLASSES: json.dumps(classes)})
     pq.write_table(table, bundle / PARITY)
 
 
@@ -78,7 +90,28 @@ def load_parity(bundle: Path) -> tuple[pa.Table, npt.NDArray[np.float64]]:
         table = pq.ParquetFile(bundle / PARITY).read()
     except (OSError, pa.ArrowInvalid) as error:
         raise OutsideError(f"{bundle / PARITY}: {error}") from None
-    return table.drop_columns([ANSWER]), table[ANSWER].to_numpy()
+    answers = table[ANSWER]
+    if is_list(answers.type):
+        width = answers.type.list_size
+        what = "what the model answered offline"
+        return table.drop_columns([ANSWER]), lists(bundle / PARITY, answers, ANSWER, width, what)
+    return table.drop_columns([ANSWER]), answers.to_numpy()
+
+
+def classes(bundle: Path) -> tuple[str, ...]:
+    """Return the classes in the order in which the model answered offline; empty if it has none.
+
+    Raises:
+        OutsideError: they cannot be read.
+    """
+    path = bundle / PARITY
+    if not path.is_file():
+        return ()
+    try:
+        told = (pq.read_schema(path).metadata or {}).get(_CLASSES, b"[]")
+        return tuple(str(name) for name in json.loads(told))
+    except (OSError, ValueError, TypeError) as error:  # Arrow's errors are ValueErrors, too
+        raise OutsideError(f"{path}: {error}") from None
 
 
 def filled(rows: pa.Table) -> dict[str, float]:
@@ -90,6 +123,11 @@ def filled(rows: pa.Table) -> dict[str, float]:
 
 
 def differs(offline: npt.NDArray[np.float64], served: npt.NDArray[np.float64]) -> float:
-    """Return the largest difference, relative to max(1, |answer|); NaN counts as infinite."""
+    """Return the largest difference, relative to max(1, |answer|); NaN counts as infinite.
+
+    So does an answer of another shape: another number of rows, or of classes.
+    """
+    if offline.shape != served.shape:
+        return float("inf")
     gap = np.abs(offline - served) / np.maximum(1.0, np.abs(offline))
     return float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0))

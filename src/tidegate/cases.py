@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tidegate.columns import INTERVAL
 from tidegate.core.model import Task
 from tidegate.digests import file_digest
 from tidegate.errors import NotJudgedError
@@ -36,7 +37,6 @@ SCORED = "scored.json"
 ANSWERS = "answers.f64"
 ROLES = ("candidate", "champion", "anchor")
 _MOST_BYTES = 16_000_000  # of a JSON file that somebody else wrote
-INTERVAL = 3  # numbers of a regression's answer with an interval: point, lower, upper
 MOST_NOTE = 1000  # characters of a note
 _FLOAT = np.dtype("<f8")
 

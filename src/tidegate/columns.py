@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tidegate.core.metrics.estimate import Floats
     from tidegate.core.metrics.kinds import Codes
 
+INTERVAL = 3  # numbers of a regression's answer with an interval: point, lower, upper
 _MOST_SHOWN = 10  # classes in an error
 
 

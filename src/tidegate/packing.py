@@ -26,6 +26,8 @@ from tidegate.digests import folder_digest
 from tidegate.errors import OutsideError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tidegate.core.model import Task
 
 NAME = "model.tar.gz"
@@ -36,6 +38,7 @@ MODULES = (
     "container/__init__.py",
     "container/answering.py",
     "core/__init__.py",
+    "core/classes.py",
     "core/model.py",
     "digests.py",
     "endpoint/__init__.py",
@@ -54,7 +57,9 @@ _MLFLOW_VERSION = re.compile(
 )
 
 
-def pack_sagemaker(model_dir: Path, digest: str, task: Task, into: Path) -> Path:
+def pack_sagemaker(
+    model_dir: Path, digest: str, task: Task, into: Path, classes: Sequence[str] = ()
+) -> Path:
     """Write ``model.tar.gz`` into the folder ``into`` and return its path.
 
     The same model and the same version of this package give the same bytes.
@@ -72,7 +77,7 @@ def pack_sagemaker(model_dir: Path, digest: str, task: Task, into: Path) -> Path
             partial.open("xb") as raw,
             gzip.GzipFile("", mode="wb", fileobj=raw, compresslevel=1, mtime=0) as zipped,
         ):
-            _write(zipped, model_dir, digest, task)
+            _write(zipped, model_dir, _manifest(digest, task, classes))
         # The files may have changed while they were read.
         _verify(model_dir, digest)
         partial.replace(done)
@@ -83,9 +88,11 @@ def pack_sagemaker(model_dir: Path, digest: str, task: Task, into: Path) -> Path
     return done
 
 
-def pack_vertex(model_dir: Path, digest: str, task: Task, into: Path) -> Path:
+def pack_vertex(
+    model_dir: Path, digest: str, task: Task, into: Path, classes: Sequence[str] = ()
+) -> Path:
     """Write the same archive as :func:`pack_sagemaker`: unpacked, ``python code/server.py`` serves it."""
-    return pack_sagemaker(model_dir, digest, task, into)
+    return pack_sagemaker(model_dir, digest, task, into, classes)
 
 
 def code_digest() -> str:
@@ -114,9 +121,13 @@ def requirements(model_dir: Path) -> str:
     return "\n".join([*lines, *(pinned.get(name, name) for name in missing)]) + "\n"
 
 
-def _write(stream: gzip.GzipFile, model_dir: Path, digest: str, task: Task) -> None:
+def _manifest(digest: str, task: Task, classes: Sequence[str]) -> str:
+    ordered = {"classes": list(classes)} if classes else {}
+    return json.dumps({"digest": digest, "task": str(task), **ordered}, sort_keys=True)
+
+
+def _write(stream: gzip.GzipFile, model_dir: Path, manifest: str) -> None:
     package = Path(__file__).parent
-    manifest = json.dumps({"digest": digest, "task": str(task)}, sort_keys=True)
     files: dict[str, Path | bytes] = {
         "code/requirements.txt": requirements(model_dir).encode(),
         "code/tidegate.json": manifest.encode(),

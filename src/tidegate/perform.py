@@ -62,6 +62,7 @@ class World:
     registry: Registry
     home: Home
     task: Task
+    classes: tuple[str, ...] = ()  # multiclass: as mlops.yaml orders them
     labels: Path | None = None
     serve: str | None = None
     public_key: str | None = None  # of registry.public_key; None: signatures are not asked for
@@ -142,10 +143,12 @@ def _has_evidence(rollout: Rollout) -> bool:
 
 
 def _measure(world: World, rollout: Rollout, canary: Canary) -> Measure:
-    return measure_of(canary, Task(rollout.request.task), world.labels)
+    return measure_of(canary, Task(rollout.request.task), world.labels, world.classes)
 
 
-def measure_of(canary: Canary, task: Task, labels: Path | None) -> Measure:
+def measure_of(
+    canary: Canary, task: Task, labels: Path | None, classes: tuple[str, ...] = ()
+) -> Measure:
     """Return how live traffic is counted under a policy."""
     slow = next((g.slower_than for g in canary.guards if g.slower_than is not None), None)
     clip = next((g.clip for g in canary.guards if g.clip is not None), None)
@@ -156,6 +159,7 @@ def measure_of(canary: Canary, task: Task, labels: Path | None) -> Measure:
         clip=clip,
         label_source=labels,
         label_every=canary.labels.every,
+        classes=classes,
     )
 
 
@@ -236,6 +240,7 @@ def _deployment(world: World, book: Book, model: VersionRef) -> Deployment:
         model_dir=bundle / MODEL,
         task=world.task,
         serve=world.serve,
+        classes=bundles.classes(bundle),
     )
 
 

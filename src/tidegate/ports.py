@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tidegate.core.endpoint import Endpoint, Traffic
     from tidegate.core.evidence import Arm, Series
+    from tidegate.core.losses import Prediction
     from tidegate.core.model import Task
     from tidegate.core.notices import Check, Comment, HostDeployment, Issue, Proposal
 
@@ -32,6 +33,7 @@ class Deployment:
     model_dir: Path
     task: Task
     serve: str | None = None  # the user's own server command; None: we serve the MLflow model
+    classes: tuple[str, ...] = ()  # multiclass: in the order of the answers' probabilities
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,7 @@ class Measure:
     clip: float | None  # bound B of a regression's loss
     label_source: Path | None  # JSON Lines with the truth; None: the endpoint's own labels.jsonl
     label_every: float  # seconds: width of a label-arrival bucket
+    classes: tuple[str, ...] = ()  # multiclass: in the order of the answers' probabilities
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +113,7 @@ class Answered:
     id: str  # what its label will be known by
     at: float  # when it was asked (epoch seconds)
     version: str
-    prediction: float
+    prediction: Prediction
     filled: frozenset[str]  # the columns that had a value
     columns: frozenset[str]  # all columns of the request
 
@@ -132,7 +135,7 @@ class Truth:
     """One label: ``at`` is when it became known, as its sender says."""
 
     id: str
-    value: float
+    value: float | str  # a class may be text
     at: float | None
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tidegate.arrow import nulls, plain
 from tidegate.columns import (
+    INTERVAL,
     class_codes,
     classes_of,
     groups,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR = "id", "y_true", "candidate", "champion", "anchor"
 GROUP, WEIGHT = "group", "weight"  # read where mlops.yaml names data.group or data.weight
-INTERVAL = 3  # numbers of a regression's answer with an interval: point, lower, upper
 MISSING = "(missing)"  # the group of the rows that have no value in a slice column
 MOST_GROUPS = 1000
 _NULLS = ["", "NaN", "nan", "null", "NULL", "None"]  # not "NA": North America, Namibia

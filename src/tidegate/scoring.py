@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidegate.cases import INPUT, INTERVAL, Case, Scored, save_scored
-from tidegate.columns import is_list, lists, shown
+from tidegate.cases import INPUT, Case, Scored, save_scored
+from tidegate.columns import INTERVAL, is_list, lists, shown
 from tidegate.core.config import Environment
 from tidegate.core.model import Task
 from tidegate.digests import folder_digest

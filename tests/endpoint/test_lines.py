@@ -57,7 +57,9 @@ def test_answers_and_fills_are_told_apart() -> None:
     [
         (b'{"id": 12, "label": true}', Label("12", 1.0, None, 9.0)),
         (b'{"id": "x", "label": 2.5, "at": 4}', Label("x", 2.5, 4.0, 9.0)),
-        (b'{"id": "x", "label": "yes"}', None),
+        (b'{"id": "x", "label": "yes"}', Label("x", "yes", None, 9.0)),
+        (b'{"id": "x", "label": ""}', None),
+        (b'{"id": "x", "label": ["yes"]}', None),
         (b'{"id": "x", "label": NaN}', None),
         (b'{"id": null, "label": 1}', None),
         (b'{"id": "x", "label": 1, "at": "now"}', None),

@@ -236,6 +236,7 @@ class Context:
             registry=self.registry(),
             home=self.home,
             task=self.config.model.task,
+            classes=self.config.model.classes,
             labels=self.labels,
             serve=self.config.predict.serve,
             public_key=self.config.registry.public_key,

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tidegate import bundles
+from tidegate import bundles, columns
 from tidegate.cases import INPUT, Case, Reference, save_case
 from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.serving import serving
 from tidegate.commands.train import recipe_of
 from tidegate.core.events import Phase
+from tidegate.core.metrics.system import QUANTILES
+from tidegate.core.model import Task
 from tidegate.digests import file_digest, folder_digest
 from tidegate.errors import ConfigError, Exit, NotJudgedError, RefusedError, TidegateError
 from tidegate.git import text
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from tidegate.terminal import Terminal
 
 SUMMARY = "what the jobs that train and score need: rows without the truth, champion and anchor"
-
-LATENCY = "latency_p95_ms"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +133,8 @@ def build(
     """
     config = context.config
     rows = holdout(context)
-    hidden = [c for c in (config.data.target,) if c and c in rows.column_names]
+    # The weight, too: it may follow from the truth (rows of a rare class count more).
+    hidden = [c for c in (config.data.target, config.data.weight) if c and c in rows.column_names]
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows.drop_columns(hidden), folder / INPUT)
     champion = found.get("champion")
@@ -159,10 +160,11 @@ def build(
         predict=config.predict.run,
         hidden=tuple(_within(context, raw) for raw in (config.data.train, config.data.holdout)),
         timeout=config.predict.timeout,
-        timed=any(rule.metric == LATENCY for rule in config.gate.rules),
+        timed=not config.gate.metrics.isdisjoint(QUANTILES),
         champion=compared.get("champion"),
         anchor=compared.get("anchor"),
         environment=str(config.predict.environment),
+        classes=classes_for(context, rows),
     )
     return case, save_case(folder, case)
 
@@ -237,7 +239,8 @@ def holdout(context: Context) -> pa.Table:
     data = context.config.data
     path = context.path(data.holdout, "data.holdout")
     rows = read_table(path)
-    for key, column in (("id", data.id), ("target", data.target), ("time", data.time)):
+    for key in ("id", "target", "time", "group", "weight"):
+        column = getattr(data, key)
         if column is not None and column not in rows.column_names:
             raise ConfigError(f"{path}: no column {column!r} (data.{key} in mlops.yaml)")
     ids = rows[data.id]
@@ -247,7 +250,27 @@ def holdout(context: Context) -> pa.Table:
         raise NotJudgedError(f"{path}: the ids in {data.id!r} are not unique, or some are missing")
     if data.time is not None:
         _check_time(context, rows, data.time)
+    if data.group is not None:
+        columns.groups(path, rows[data.group], data.group)
+    if data.weight is not None:
+        columns.weights(path, rows[data.weight], data.weight)
     return rows
+
+
+def classes_for(context: Context, rows: pa.Table) -> tuple[str, ...]:
+    """Return a multiclass model's classes: as ``mlops.yaml`` names them, or those of the holdout.
+
+    Raises:
+        ConfigError: a holdout row is of no class, or of one that ``mlops.yaml`` does not name.
+    """
+    data, model = context.config.data, context.config.model
+    if model.task is not Task.MULTICLASS or data.target is None:
+        return ()
+    path = context.path(data.holdout, "data.holdout")
+    if not model.classes:
+        return columns.classes_of(path, rows[data.target], data.target)
+    columns.class_codes(path, rows[data.target], data.target, model.classes)
+    return model.classes
 
 
 def _check_time(context: Context, rows: pa.Table, column: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tidegate.endpoint.scorer import Scorer
 
-MANIFEST = "tidegate.json"  # in the archive's folder of code: the model's digest and task
+MANIFEST = "tidegate.json"  # in the archive's folder of code: the model's digest, task and classes
 DIGEST = "TIDEGATE_DIGEST"  # the environment variable that says it, too
 
 
@@ -35,7 +35,7 @@ class Answerer:
         self._lock = threading.Lock()
 
     def answer(self, body: bytes) -> bytes:
-        """Return the body of the answer: ``{"predictions": [...]}``, one number per row.
+        """Return the body of the answer: ``{"predictions": [...]}``, one number per row, or one list.
 
         Numbers are written so that they read back as they were.
 
@@ -66,7 +66,8 @@ def load(folder: Path) -> Answerer:
             f"The model in {folder} is not what was judged: digest {found[:12]}, packed as "
             f"{manifest['digest'][:12]}, to be served as {wanted[:12]}."
         )
-    return Answerer(scorer.load(folder / "model", Task(manifest["task"])))
+    classes = manifest.get("classes", ())
+    return Answerer(scorer.load(folder / "model", Task(manifest["task"]), classes))
 
 
 def problem(code: str, error: Exception) -> bytes:

@@ -20,6 +20,8 @@ from tidegate.core.model import Task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Set
 
+    from tidegate.core.losses import Prediction
+
 UNTIMED = "labels without the time at which they became known"
 
 
@@ -39,7 +41,7 @@ class Asked(Protocol):
         """Which answered."""
 
     @property
-    def prediction(self) -> float:
+    def prediction(self) -> Prediction:
         """The answer."""
 
 
@@ -63,7 +65,7 @@ class Told(Protocol):
         """What its label knows it by."""
 
     @property
-    def value(self) -> float:
+    def value(self) -> float | str:
         """The truth."""
 
     @property
@@ -89,6 +91,10 @@ class Way(Protocol):
     @property
     def clip(self) -> float | None:
         """Bound of a loss."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of a multiclass model, in the order of its probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,9 @@ def join(  # noqa: PLR0913 (what a stratum is made of)
         if version not in versions or not first <= minute < closed or bucket >= closed_bucket:
             continue
         try:
-            judged = judge(measure.task, prediction, label.value, clip=measure.clip)
+            judged = judge(
+                measure.task, prediction, label.value, clip=measure.clip, classes=measure.classes
+            )
         except ValueError:
             notes["labels that do not fit the task"] += 1
             continue
@@ -198,18 +206,24 @@ class _Tally:
 
 def _pairs(
     answers: Iterable[Asked], told: Mapping[str, Told], notes: Counter[str]
-) -> dict[str, tuple[float, str, float]]:
+) -> dict[str, tuple[float, str, Prediction]]:
     """Return id -> (asked at, version, prediction) of the labelled answers."""
-    pairs: dict[str, tuple[float, str, float]] = {}
+    pairs: dict[str, tuple[float, str, Prediction]] = {}
     for answer in answers:
         if answer.id not in told:
             continue
         new = (answer.at, answer.version, answer.prediction)
         if (old := pairs.get(answer.id)) is not None:
             notes["answers with an id that was there"] += 1
-            new = min(old, new)
+            new = min(old, new, key=_first)
         pairs[answer.id] = new
     return pairs
+
+
+def _first(pair: tuple[float, str, Prediction]) -> tuple[float, str, tuple[float, ...]]:
+    """Order answers by time, then by who gave them, then by what they say."""
+    at, version, prediction = pair
+    return at, version, (prediction if isinstance(prediction, tuple) else (prediction,))
 
 
 def _time(label: Told) -> float:
@@ -220,12 +234,12 @@ def _time(label: Told) -> float:
 def _arm(tally: _Tally | None, measure: Way) -> LabelArm | None:
     if tally is None:
         return None
-    binary = measure.task is Task.BINARY
-    lossy = binary or (measure.task is Task.REGRESSION and measure.clip is not None)
+    decided = measure.task in (Task.BINARY, Task.MULTICLASS)
+    lossy = decided or (measure.task is Task.REGRESSION and measure.clip is not None)
     # Correctly rounded sums: the same whatever the order in which answers were read.
     return LabelArm(
         labelled=len(tally.losses),
-        mistakes=tally.mistakes if binary else None,
+        mistakes=tally.mistakes if decided else None,
         loss_sum=math.fsum(tally.losses) if lossy else None,
         loss_sum_sq=math.fsum(loss * loss for loss in tally.losses) if lossy else None,
     )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tidegate.core.losses import Prediction
+
 SEGMENT = 8 << 20  # bytes after which a new segment begins
 
 _MOST_COLUMNS = 2_000
@@ -31,7 +33,7 @@ class AnswerLog:
         self._fills_written = time.monotonic()
         self._open()
 
-    def answered(self, answers: Sequence[tuple[str, float, float]]) -> None:
+    def answered(self, answers: Sequence[tuple[str, float, Prediction]]) -> None:
         """Append (request id, arrival in epoch seconds, prediction) of each answered row."""
         lines = "".join(
             json.dumps({"id": name, "t": arrived, "p": prediction}) + "\n"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def ask(folder: Folder, version: str, rows: pa.Table) -> npt.NDArray[np.float64]:
-    """Return one prediction per row.
+    """Return one prediction per row: a number, or a row of numbers.
 
     Raises:
         OutsideError: the server does not answer within a minute.
@@ -38,11 +38,22 @@ def ask(folder: Folder, version: str, rows: pa.Table) -> npt.NDArray[np.float64]
             f"Version {version} cannot answer: {answer.decode(errors='replace')[:400]}",
             remedy=f"See {folder.server_log(version)}.",
         )
-    values = np.asarray(json.loads(answer)["predictions"], dtype=np.float64)
-    if values.shape != (rows.num_rows,):
-        raise NotJudgedError(
-            f"Version {version} answered {rows.num_rows} rows with {values.size} predictions."
-        )
+    return predictions_of(json.loads(answer), rows.num_rows, f"Version {version}")
+
+
+def predictions_of(document: object, rows: int, who: str) -> npt.NDArray[np.float64]:
+    """Return the predictions of an answer: a number for each row, or a list of as many for each.
+
+    Raises:
+        NotJudgedError: they are something else, or of another number of rows.
+    """
+    try:
+        found = document["predictions"] if isinstance(document, dict) else None
+        values = np.asarray(found, dtype=np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotJudgedError(f"{who} answered something else than predictions: {error}") from None
+    if values.ndim not in (1, 2) or len(values) != rows:
+        raise NotJudgedError(f"{who} answered {rows} rows with {values.size} predictions.")
     return values
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from tidegate.core.losses import Prediction
     from tidegate.endpoint.answers import AnswerLog
 
 
@@ -123,13 +124,14 @@ class UserBackend:
 
 def _lines(
     request_id: str | None, arrived: float, values: npt.NDArray[np.float64]
-) -> list[tuple[str, float, float]]:
+) -> list[tuple[str, float, Prediction]]:
     """Name each row's answer: the request's id, and the row's index when there are several."""
     if request_id is None:
         return []
-    if len(values) == 1:
-        return [(request_id, arrived, float(values[0]))]
-    return [(f"{request_id}/{i}", arrived, float(value)) for i, value in enumerate(values)]
+    answers: list[Prediction] = values.tolist()
+    if len(answers) == 1:
+        return [(request_id, arrived, answers[0])]
+    return [(f"{request_id}/{i}", arrived, answer) for i, answer in enumerate(answers)]
 
 
 def _count_filled(log: AnswerLog, rows: Rows, names: tuple[str, ...]) -> None:

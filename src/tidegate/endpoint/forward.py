@@ -150,7 +150,9 @@ def predictions(body: bytes) -> npt.NDArray[np.float64] | None:
         array = np.asarray(values, dtype=np.float64)
     except (ValueError, TypeError, KeyError):
         return None
-    return array.reshape(-1) if array.ndim <= 1 or array.shape[1] == 1 else None
+    if array.ndim <= 1 or (array.ndim == 2 and array.shape[1] == 1):
+        return array.reshape(-1)
+    return array if array.ndim == 2 else None
 
 
 def _free_port() -> int:

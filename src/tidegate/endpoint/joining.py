@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from tidegate.endpoint.measuring import label_key
 if TYPE_CHECKING:
     import sqlite3
 
+    from tidegate.core.losses import Prediction
     from tidegate.endpoint.store import Store
     from tidegate.ports import Measure
 
@@ -23,7 +25,7 @@ class Answer:
     id: str
     arrived: float
     variant: str
-    prediction: float
+    prediction: Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Label:
     """The truth about one id. ``at`` is what the sender says, ``seen`` when we read it."""
 
     id: str
-    value: float
+    value: float | str
     at: float | None
     seen: float
 
@@ -62,7 +64,7 @@ class Joiner:
         before = self._db.total_changes
         self._db.executemany(
             "INSERT OR IGNORE INTO answers (id, t, variant, prediction) VALUES (?, ?, ?, ?)",
-            [(one.id, one.arrived, one.variant, one.prediction) for one in answers],
+            [(one.id, one.arrived, one.variant, _stored(one.prediction)) for one in answers],
         )
         if twice := len(answers) - (self._db.total_changes - before):
             self._store.note("answers with an id that was there", twice)
@@ -73,7 +75,7 @@ class Joiner:
                 "DELETE FROM pending WHERE id = ? RETURNING label, at, seen", (one.id,)
             ).fetchone()
             if row is not None:
-                self.label(Label(one.id, *row))
+                self.label(Label(one.id, _read(row[0]), *row[1:]))
 
     def label(self, label: Label) -> None:
         """Join one label, or keep it until its answer comes. The first label of an id counts."""
@@ -83,18 +85,21 @@ class Joiner:
         if row is None:
             done = self._db.execute(
                 "INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?)",
-                (label.id, label.value, label.at, label.seen),
+                (label.id, _kept(label.value), label.at, label.seen),
             )
             if done.rowcount == 0:
                 self._store.note("duplicate labels")
         elif row[3]:
             self._store.note("duplicate labels")
         elif self._measure is not None:
-            self._count(self._measure, label, Answer(label.id, row[0], row[1], row[2]))
+            self._count(self._measure, label, Answer(label.id, row[0], row[1], _restored(row[2])))
 
     def _count(self, measure: Measure, label: Label, answer: Answer) -> None:
         try:
-            judged = judge(measure.task, answer.prediction, label.value, clip=measure.clip)
+            judged = judge(
+                measure.task, answer.prediction, label.value,
+                clip=measure.clip, classes=measure.classes,
+            )  # fmt: skip
         except ValueError:
             self._store.note("labels that do not fit the task")
             return
@@ -116,3 +121,21 @@ class Joiner:
             ),
         )
         self._db.execute("UPDATE answers SET labelled = 1 WHERE id = ?", (label.id,))
+
+
+def _stored(prediction: Prediction) -> float | str:
+    """Return a prediction as one value of the store: a list of probabilities as its JSON text."""
+    return prediction if isinstance(prediction, float) else json.dumps(prediction)
+
+
+def _kept(label: float | str) -> float | str:
+    """Return a label as one value of the store, whose column would take the text 007 for a 7."""
+    return f"={label}" if isinstance(label, str) else label
+
+
+def _read(kept: float | str) -> float | str:
+    return kept[1:] if isinstance(kept, str) else kept
+
+
+def _restored(stored: float | str) -> Prediction:
+    return tuple(json.loads(stored)) if isinstance(stored, str) else stored

@@ -14,6 +14,10 @@ from tidegate.endpoint.xds import INVOCATIONS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tidegate.core.losses import Prediction
+
+_LONGEST = 4096  # characters of a class
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -68,7 +72,12 @@ def answer(line: bytes, variant: str) -> Answer | Fills | None:
             return None
         if "seen" in document:
             return Fills(int(document["seen"]), dict(document["filled"]))
-        return Answer(str(document["id"]), float(document["t"]), variant, _finite(document["p"]))
+        prediction = document["p"]
+        if isinstance(prediction, list):
+            answered: Prediction = tuple(_finite(one) for one in prediction)
+        else:
+            answered = _finite(prediction)
+        return Answer(str(document["id"]), float(document["t"]), variant, answered)
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -82,7 +91,7 @@ def label(line: bytes, seen: float) -> Label | None:
         at = document.get("at")
         return Label(
             str(document["id"]),
-            _finite(document["label"]),
+            _label(document["label"]),
             None if at is None else _finite(at),
             seen,
         )
@@ -96,6 +105,13 @@ def _object(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def _label(value: object) -> float | str:
+    """Return a label: a number, or the text of a class."""
+    if isinstance(value, str) and 0 < len(value) <= _LONGEST:
+        return value
+    return _finite(value)
 
 
 def _finite(value: object) -> float:

@@ -30,9 +30,10 @@ def traffic_key(measure: Measure) -> str:
 
 def label_key(measure: Measure) -> str:
     """Name the way labelled answers are counted."""
+    classes = f" classes={json.dumps(measure.classes)}" if measure.classes else ""
     return (
         f"labels interval={measure.interval} task={measure.task} clip={measure.clip} "
-        f"every={measure.label_every}"
+        f"every={measure.label_every}{classes}"
     )
 
 
@@ -46,6 +47,7 @@ def write(folder: Folder, measure: Measure) -> None:
         "clip": measure.clip,
         "label_source": source,
         "label_every": measure.label_every,
+        "classes": measure.classes,
     }
     folder.make()
     with locked(folder.spec_lock):
@@ -66,4 +68,5 @@ def read(folder: Folder) -> Measure | None:
         clip=raw["clip"],
         label_source=None if source is None else Path(source),
         label_every=float(raw["label_every"]),
+        classes=tuple(raw.get("classes", ())),
     )

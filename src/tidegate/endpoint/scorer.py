@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from tidegate.core.classes import label
 from tidegate.core.model import Task
 from tidegate.errors import NotJudgedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -54,7 +55,7 @@ class Scorer:
             signature nor its estimator names them, and every column given is passed on.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (a model, and what it is asked and answers)
         self,
         predict: Callable[[Any], object],
         *,
@@ -62,21 +63,27 @@ class Scorer:
         types: Mapping[str, pa.DataType],
         matrix: np.dtype[Any] | None,
         task: Task,
+        classes: Sequence[str] = (),
+        own: Sequence[str] | None = None,
     ) -> None:
         self.columns = columns
         self._predict = predict
         self._types = types
         self._matrix = matrix
         self._task = task
+        self._classes = tuple(classes)
+        self._own = own  # the classes as the model orders them; None: as `classes` does
 
     def score(self, rows: pa.Table | pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return one number per row: a probability, a value or a score, by task.
 
-        Columns the model does not ask for are ignored, missing ones become null.
+        Multiclass: shape (n, K), a probability of each class in the order of ``classes``; a class that
+        the model has never seen has none. A regression may answer with shape (n, 3): the point and the
+        interval's ends. Columns the model does not ask for are ignored, missing ones become null.
 
         Raises:
             NotJudgedError: a value does not fit the signature without loss, the model raised, or
-                its answer is not one number per row.
+                its answer is not one number per row, or not a probability of each class.
         """
         table = rows if isinstance(rows, pa.Table) else _from_pandas(rows)
         frame = self._frame(table)
@@ -87,6 +94,9 @@ class Scorer:
                 f"The model failed on {table.num_rows} rows: {type(error).__name__}: {error}",
                 remedy="Load the model folder with mlflow.pyfunc.load_model and predict the same rows.",
             ) from error
+        if self._task is Task.MULTICLASS:
+            own = _named(answer, self._classes) or self._own
+            return _probabilities(answer, table.num_rows, self._classes, own)
         return _one_number_per_row(answer, table.num_rows, self._task)
 
     def _frame(self, table: pa.Table) -> object:
@@ -102,14 +112,15 @@ class Scorer:
         return frame if self._matrix is None else frame.to_numpy(dtype=self._matrix)
 
 
-def load(model_dir: Path, task: Task) -> Scorer:
+def load(model_dir: Path, task: Task, classes: Sequence[str] = ()) -> Scorer:
     """Load the MLflow model folder ``model_dir``.
 
-    Binary models that offer ``predict_proba`` (scikit-learn and what imitates it) answer with the
-    probability of class 1; everything else with what ``mlflow.pyfunc`` predicts.
+    Models of two or more ``classes`` that offer ``predict_proba`` (scikit-learn and what imitates it)
+    answer with it: binary ones with the probability of class 1, multiclass ones with that of each
+    class; everything else answers with what ``mlflow.pyfunc`` predicts.
 
     Raises:
-        NotJudgedError: the folder holds no loadable MLflow model.
+        NotJudgedError: the folder holds no loadable MLflow model, or one of other classes.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
@@ -123,9 +134,13 @@ def load(model_dir: Path, task: Task) -> Scorer:
     raw = _raw(model)
     columns, types, matrix = _inputs(model, raw)
     predict = model.predict
-    if task is Task.BINARY and raw is not None and hasattr(raw, "predict_proba"):
+    own = None
+    if task in (Task.BINARY, Task.MULTICLASS) and hasattr(raw, "predict_proba"):
         predict = raw.predict_proba
-    return Scorer(predict, columns=columns, types=types, matrix=matrix, task=task)
+        own = _own_classes(raw, classes) if task is Task.MULTICLASS else None
+    return Scorer(
+        predict, columns=columns, types=types, matrix=matrix, task=task, classes=classes, own=own
+    )
 
 
 def _load_pyfunc(model_dir: Path) -> Any:
@@ -235,14 +250,70 @@ def _to_timestamp(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column.cast(pa.timestamp("ns", "UTC")).cast(naive)
 
 
-def _one_number_per_row(answer: object, rows: int, task: Task) -> npt.NDArray[np.float64]:
+def _own_classes(raw: Any, classes: Sequence[str]) -> tuple[str, ...] | None:
+    """Return an estimator's classes in its order; None when it does not name them.
+
+    Raises:
+        NotJudgedError: it knows one that is none of ``classes``.
+    """
+    named = getattr(raw, "classes_", None)
+    if named is None:
+        return None
+    own = tuple(label(value) for value in np.asarray(named).tolist())
+    if strange := [name for name in own if name not in classes]:
+        raise NotJudgedError(
+            f"The model's classes are {', '.join(own[:10])}; {strange[0]!r} is none of "
+            f"{', '.join(classes[:10])}.",
+            remedy="Train it on the labels that stand in the data (not on numbers for them), or name "
+            "its classes in mlops.yaml: model.classes.",
+        )
+    return own
+
+
+def _named(answer: object, classes: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the classes that name the columns of a data frame; None where they do not."""
+    columns = getattr(answer, "columns", None)
+    if columns is None:
+        return None
     try:
-        values = np.asarray(answer, dtype=np.float64)
+        names = tuple(label(name) for name in columns)
+    except ValueError:
+        return None
+    return names if set(names) <= set(classes) else None
+
+
+def _probabilities(
+    answer: object, rows: int, classes: Sequence[str], own: Sequence[str] | None
+) -> npt.NDArray[np.float64]:
+    """Return the answer in the order of ``classes``, shape (rows, K)."""
+    values = _numeric(answer)
+    there = classes if own is None else own
+    if values.shape != (rows, len(there)):
+        raise NotJudgedError(
+            f"The model answered {rows} rows with an array of shape {values.shape}, expected "
+            f"({rows}, {len(there)}).",
+            remedy="A multiclass model answers with a probability of each class "
+            f"({', '.join(classes[:10])}), not with labels: log one that has predict_proba.",
+        )
+    ordered = np.zeros((rows, len(classes)))
+    ordered[:, [classes.index(name) for name in there]] = values
+    return ordered
+
+
+def _numeric(answer: object) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(answer, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise NotJudgedError(
             f"The model's answer is not numeric: {type(answer).__name__}: {error}",
-            remedy="Predict numbers: a probability of class 1, a value, or a score per row.",
+            remedy="Predict numbers: probabilities, a value, or a score per row.",
         ) from error
+
+
+def _one_number_per_row(answer: object, rows: int, task: Task) -> npt.NDArray[np.float64]:
+    values = _numeric(answer)
+    if values.ndim == 2 and values.shape[1] == 3 and task is Task.REGRESSION:
+        return np.ascontiguousarray(values)  # the point and its interval
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     elif values.ndim == 2 and values.shape[1] == 2 and task is Task.BINARY:

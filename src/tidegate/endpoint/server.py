@@ -157,11 +157,16 @@ def loaded(member: Member, model_dir: Path) -> Model:
         if place.note:
             _say(f"version {member.version} in the engine's environment: {place.note}")
         if place.own:
-            command = place.command("tidegate.endpoint.worker", str(model_dir), str(member.task))
+            command = place.command(
+                "tidegate.endpoint.worker",
+                str(model_dir),
+                str(member.task),
+                json.dumps(member.classes),
+            )
             return RemoteScorer(command, {**os.environ, **place.variables})
     from tidegate.endpoint.scorer import load
 
-    return load(model_dir, member.task)
+    return load(model_dir, member.task, member.classes)
 
 
 def _say(text: str) -> None:

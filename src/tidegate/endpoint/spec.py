@@ -31,6 +31,7 @@ class Member:
     digest: str
     model: str
     task: Task
+    classes: tuple[str, ...] = ()
     serve: str | None = None
     cwd: str | None = None  # where the user's server command runs
     environment: str = "engine"  # predict.environment, as it was when the variant was deployed
@@ -67,7 +68,13 @@ def read(folder: Folder) -> Spec | None:
     try:
         raw: dict[str, Any] = json.loads(text)
         raw["members"] = {
-            version: Member(**{**member, "task": Task(member["task"])})
+            version: Member(
+                **{
+                    **member,
+                    "task": Task(member["task"]),
+                    "classes": tuple(member.get("classes", ())),
+                }
+            )
             for version, member in raw["members"].items()
         }
         return Spec(**raw)

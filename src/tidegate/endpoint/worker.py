@@ -1,4 +1,4 @@
-"""One model in an interpreter of its own: ``python -m tidegate.endpoint.worker MODEL TASK``.
+"""One model in an interpreter of its own: ``python -m tidegate.endpoint.worker MODEL TASK CLASSES``.
 
 The other end is :class:`tidegate.endpoint.remote.RemoteScorer`. Frames go over standard input and output:
 a kind (one byte), a length (eight bytes, little-endian), so many bytes. First the worker sends READY with
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     os.dup2(2, 1)
     rows = os.fdopen(os.dup(0), "rb")
     try:
-        scorer = load(Path(arguments[0]), Task(arguments[1]))
+        scorer = load(Path(arguments[0]), Task(arguments[1]), json.loads(arguments[2]))
     except NotJudgedError as error:
         send(answers, FAILED, _told(error))
         return int(error.exit_code)

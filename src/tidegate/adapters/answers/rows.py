@@ -18,12 +18,14 @@ from tidegate.endpoint.protocol import ProtocolError, Rows, parse
 from tidegate.ports import Answered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from tidegate.core.losses import Prediction
 
 
 def rows(  # noqa: PLR0913 (a request and an answer)
     request: Rows | None,
-    predictions: list[float],
+    predictions: Sequence[Prediction],
     *,
     request_id: str | None,
     at: float,
@@ -71,10 +73,11 @@ def read_request(body: bytes, content_type: str, answers: int) -> Rows | None:
         return None
 
 
-def read_predictions(body: bytes, content_type: str) -> list[float]:
+def read_predictions(body: bytes, content_type: str) -> list[Prediction]:
     """Return an answer's predictions.
 
-    ``{"predictions": [...]}``, a bare list, or one number a line as CSV.
+    ``{"predictions": [...]}``, a bare list, or one number a line as CSV; in JSON a prediction may be a
+    list of numbers, too.
 
     Raises:
         ValueError: it is none of these, or a prediction is no finite number.
@@ -90,7 +93,7 @@ def read_predictions(body: bytes, content_type: str) -> list[float]:
         document = document.get("predictions")
     if not isinstance(document, list):
         raise ValueError("no predictions")  # noqa: TRY004 (of what is read)
-    return [_number(one) for one in document]
+    return [tuple(map(_number, one)) if isinstance(one, list) else _number(one) for one in document]
 
 
 def _table(text: str, answers: int) -> Rows | None:

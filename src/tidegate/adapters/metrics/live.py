@@ -14,6 +14,7 @@ from tidegate.errors import OutsideError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from tidegate.core.losses import Prediction
     from tidegate.ports import Answered, Answers, Counts, Labels, Measure, Truth, Window
 
 LABEL_DELAY = 300.0  # seconds after which a label that became known is there to be read
@@ -30,7 +31,7 @@ class _Answer:
     id: str
     at: float
     version: str
-    prediction: float
+    prediction: Prediction
 
 
 @dataclass(slots=True)
@@ -252,7 +253,12 @@ def _bounded(labels: Iterator[Truth]) -> Iterator[Truth]:
 
 
 def _possible(row: Answered, versions: Sequence[str], since: float, until: float) -> bool:
-    return row.version in versions and since <= row.at < until and math.isfinite(row.prediction)
+    return row.version in versions and since <= row.at < until and _finite(row.prediction)
+
+
+def _finite(prediction: Prediction) -> bool:
+    numbers = prediction if isinstance(prediction, tuple) else (prediction,)
+    return all(map(math.isfinite, numbers))
 
 
 def _is_count(number: object) -> bool:

@@ -183,12 +183,11 @@ def _label_arm(counts: tuple[int, int, float, float] | None, measure: Measure) -
     if counts is None:
         return None
     labelled, mistakes, total, squares = counts
-    lossy = measure.task is Task.BINARY or (
-        measure.task is Task.REGRESSION and measure.clip is not None
-    )
+    decided = measure.task in (Task.BINARY, Task.MULTICLASS)
+    lossy = decided or (measure.task is Task.REGRESSION and measure.clip is not None)
     return LabelArm(
         labelled=labelled,
-        mistakes=mistakes if measure.task is Task.BINARY else None,
+        mistakes=mistakes if decided else None,
         loss_sum=total if lossy else None,
         loss_sum_sq=squares if lossy else None,
     )

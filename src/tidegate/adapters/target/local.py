@@ -116,6 +116,7 @@ class LocalTarget:
             digest=deployment.digest,
             model=model,
             task=deployment.task,
+            classes=deployment.classes,
             serve=deployment.serve,
             cwd=None if deployment.serve is None else str(Path.cwd()),
             environment=str(self._environment),

@@ -13,7 +13,7 @@ import numpy as np
 
 from tidegate.adapters.cloud.aws import AwsError
 from tidegate.adapters.target.sagemaker_names import ASKED, variant
-from tidegate.endpoint.asking import columns_of
+from tidegate.endpoint.asking import columns_of, predictions_of
 from tidegate.errors import NotJudgedError, OutsideError
 
 if TYPE_CHECKING:
@@ -50,16 +50,12 @@ class Asker:
             return np.concatenate(parts)
         answer = self._invoke(version, body)
         try:
-            values = np.asarray(json.loads(answer)["predictions"], dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as error:
+            document = json.loads(answer)
+        except ValueError as error:
             raise NotJudgedError(
                 f"Version {version} answered something else than predictions: {error}"
             ) from None
-        if values.shape != (rows.num_rows,):
-            raise NotJudgedError(
-                f"Version {version} answered {rows.num_rows} rows with {values.size} predictions."
-            )
-        return values
+        return predictions_of(document, rows.num_rows, f"Version {version}")
 
     def _invoke(self, version: str, body: bytes) -> bytes:
         request: dict[str, Any] = {

@@ -151,8 +151,9 @@ class Models:
         self.work.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.work, prefix="pack-") as folder:
             archive = packing.pack_sagemaker(
-                deployment.model_dir, deployment.digest, deployment.task, Path(folder)
-            )
+                deployment.model_dir, deployment.digest, deployment.task, Path(folder),
+                deployment.classes,
+            )  # fmt: skip
             sha256, size = file_digest(archive), archive.stat().st_size
             key = f"{self.names.endpoint}/{version}/{sha256[:16]}/{archive.name}"
             place = Place.of(self.settings.bucket)

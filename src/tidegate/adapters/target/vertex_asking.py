@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from tidegate.adapters.cloud.google_errors import GoogleError
 from tidegate.adapters.target.vertex_seen import address
+from tidegate.endpoint.asking import predictions_of
 from tidegate.errors import NotJudgedError, OutsideError
 
 if TYPE_CHECKING:
@@ -55,12 +56,7 @@ def ask(
     parts = []
     for instances in _batches(rows):
         answer = _answered(google, address(row), deployed, instances, sleep)
-        values = np.asarray(answer.get("predictions"), dtype=np.float64)
-        if values.shape != (len(instances),):
-            raise NotJudgedError(
-                f"The model answered {len(instances)} rows with {values.size} predictions."
-            )
-        parts.append(values)
+        parts.append(predictions_of(answer, len(instances), "The model"))
     return np.concatenate(parts) if parts else np.empty(0)
 
 

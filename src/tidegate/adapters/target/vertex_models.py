@@ -66,7 +66,9 @@ class Models:
         self._work.mkdir(parents=True, exist_ok=True)
         # A folder of its own: two passes on one machine may pack the same model.
         with tempfile.TemporaryDirectory(dir=self._work, prefix="pack-") as into:
-            archive = pack_vertex(deployment.model_dir, digest, deployment.task, Path(into))
+            archive = pack_vertex(
+                deployment.model_dir, digest, deployment.task, Path(into), deployment.classes
+            )
             sha256 = self._files.put(folder, archive)
         return Packed(
             version=version,
