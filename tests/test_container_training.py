@@ -77,7 +77,7 @@ class Box:
     def start(self, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, *options, str(self.channel / "job.zip")], cwd=self.root, text=True,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.root)},
+            env={"PATH": os.environ["PATH"], "HOME": str(self.root), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 

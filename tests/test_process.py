@@ -93,13 +93,13 @@ def test_a_hanging_command_ends_at_its_timeout_with_children_and_grandchildren(
     assert time.monotonic() - began < 10
     for name in ("child", "grandchild"):
         pid = int((tmp_path / name).read_text())
-        wait_for(lambda pid=pid: not alive(pid), seconds=5)  # type: ignore[misc]
+        wait_for(lambda pid=pid: not alive(pid))  # type: ignore[misc]
 
 
 def test_what_a_good_command_leaves_in_the_background_is_ended_too(tmp_path: Path) -> None:
     run("sleep 60 & echo $! > left", tmp_path)
     pid = int((tmp_path / "left").read_text())
-    wait_for(lambda: not alive(pid), seconds=5)
+    wait_for(lambda: not alive(pid))
 
 
 def test_output_arrives_while_the_command_still_runs(tmp_path: Path) -> None:

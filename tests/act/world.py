@@ -358,6 +358,7 @@ class World:
         return {
             "PIP_CACHE_DIR": str(cache / "pip"), **passed,
             "PATH": ":".join(path), "LANG": "C.UTF-8", "ARTIFACT_STORE": str(self.artifacts),
+            "OMP_NUM_THREADS": "1",  # jobs run side by side on few cores: threads that spin starve them
             **self.env,
         }  # fmt: skip
 

@@ -178,12 +178,14 @@ def test_the_switch_shuts_the_gate_when_nobody_ticks_and_a_newer_route_opens_it(
     split = {"1": 0.5, "2": 0.5}
     routed = stage.next()
     stage.target.route(split, generation=routed)
-    stage.target.arm(time.time() + 0.6, {"1": 1.0}, generation=99)
-    stage.target.arm(time.time() + 1.2, {"1": 1.0}, generation=99)  # a pass in between
-    time.sleep(0.8)
+    first = time.time() + 2.0
+    stage.target.arm(first, {"1": 1.0}, generation=99)
+    stage.target.arm(first + 600, {"1": 1.0}, generation=99)  # a pass in between
+    time.sleep(max(0.0, first + 0.3 - time.time()))
     assert stage.target.read().tripped is None
-    wait_for(lambda: stage.target.read().tripped, seconds=3)
-    wait_for(lambda: stage.target.read().traffic() == {"1": 1.0}, seconds=2)
+    stage.target.arm(time.time() + 0.3, {"1": 1.0}, generation=99)
+    wait_for(lambda: stage.target.read().tripped)
+    wait_for(lambda: stage.target.read().traffic() == {"1": 1.0})
 
     stage.target.route(split, generation=routed)  # the same one again does not open it
     assert stage.target.read().traffic() == {"1": 1.0}
@@ -195,9 +197,10 @@ def test_the_switch_shuts_the_gate_when_nobody_ticks_and_a_newer_route_opens_it(
 
 def test_a_disarmed_switch_does_nothing(stage: Stage) -> None:
     stage.target.route({"1": 0.5, "2": 0.5}, generation=stage.next())
-    stage.target.arm(time.time() + 0.3, {"1": 1.0}, generation=99)
+    moment = time.time() + 2.0
+    stage.target.arm(moment, {"1": 1.0}, generation=99)
     stage.target.arm(None, {}, generation=99)
-    time.sleep(0.5)
+    time.sleep(max(0.0, moment + 0.3 - time.time()))
     assert stage.target.read().tripped is None
 
 
@@ -233,7 +236,7 @@ def test_the_endpoint_outlives_the_process_that_made_it(tmp_path: Path) -> None:
         assert traffic.failed() == []
         stopped = time.monotonic()
         target.stop()
-        assert time.monotonic() - stopped < 5
+        assert time.monotonic() - stopped < 30
         assert processes_of(directory) == []
         until_ready(target, "1")  # a read after a stop, or a reboot, starts everything again
         assert target.read().traffic() == {"1": 1.0}
@@ -254,9 +257,9 @@ def test_a_removed_variant_answers_its_last_requests(stage: Stage) -> None:
         time.sleep(0.5)
     assert traffic.failed() == []
     assert traffic.of("3")
-    wait_for(lambda: not stage.folder.server_lock("3").exists(), seconds=10)
+    wait_for(lambda: not stage.folder.server_lock("3").exists())
     assert not list(stage.folder.models.glob(stage.folder.model_pattern("3")))
-    wait_for(lambda: not (stage.folder.answers / "v-3").exists(), seconds=5)
+    wait_for(lambda: not (stage.folder.answers / "v-3").exists())
 
 
 def test_two_endpoints_live_side_by_side_and_a_taken_port_is_told(

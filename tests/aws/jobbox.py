@@ -170,6 +170,7 @@ class Box:
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
             "HOME": str(self.root),
             "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": "1",  # a container of one core
             **self._cloud.env,
             "TIDEGATE_ML_ROOT": str(self.root),
             "SM_MODEL_DIR": str(self.root / "model"),

@@ -51,6 +51,7 @@ def environment(
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",  # a container of one core
         "GCE_METADATA_HOST": host,
         "GCE_METADATA_IP": host,
         "STORAGE_EMULATOR_HOST": url,

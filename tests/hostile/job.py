@@ -328,7 +328,7 @@ class Play:
         return {
             "PATH": os.pathsep.join([*job.path, os.environ["PATH"]]),
             "HOME": str(job.root / "home"), "LANG": "C.UTF-8", "MLFLOW_DISABLE_TELEMETRY": "true",
-            "GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "acme/churn",
+            "OMP_NUM_THREADS": "1", "GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "acme/churn",
             "GITHUB_EVENT_NAME": self._github()["event_name"],
             "GITHUB_EVENT_PATH": str(job.temp / "event.json"), "GITHUB_SHA": self.commit,
             "GITHUB_RUN_ID": "4711", "GITHUB_TRIGGERING_ACTOR": "mona",
