@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tidegate.core.config import Environment
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ENGINE, RECORDED = "engine", "recorded"
+# A model's own modules would be compiled into its folder, which then has another digest.
+_UNCHANGED = {"PYTHONDONTWRITEBYTECODE": "1"}
 _STRICT = (
     "predict.environment: recorded in mlops.yaml wants this model's own environment. Log the model "
     "with requirements that can be installed here, or write auto."
@@ -78,12 +80,12 @@ def interpreter(
                 f"the model in {model} records no environment (requirements.txt, python_env.yaml)",
                 remedy=_STRICT,
             )
-        return _engine("the model records no environment")
+        return _engine(model, "the model records no environment")
     different = differences(found)
     if not different:
-        return Interpreter(python=sys.executable, environment=RECORDED)
+        return replace(_engine(model, ""), environment=RECORDED)
     if wanted is Environment.ENGINE:
-        return _engine(f"predict.environment is engine: {shown(different)}")
+        return _engine(model, f"predict.environment is engine: {shown(different)}")
     try:
         if (python := ready(cache, found)) is None:
             say(f"build the model's environment: {shown(different)}")
@@ -96,17 +98,17 @@ def interpreter(
                 f"({shown(different)})",
                 remedy=_STRICT,
             ) from None
-        return _engine(f"{shown(different)}; its own environment cannot be built: {error}")
+        return _engine(model, f"{shown(different)}; its own environment cannot be built: {error}")
     return _own(python, modules)
 
 
-def _engine(note: str) -> Interpreter:
-    return Interpreter(python=sys.executable, environment=ENGINE, note=note)
+def _engine(model: Path, note: str) -> Interpreter:
+    variables = _UNCHANGED if any(model.rglob("*.py")) else {}
+    return Interpreter(python=sys.executable, environment=ENGINE, variables=variables, note=note)
 
 
 def _own(python: Path, modules: Path) -> Interpreter:
     before = os.environ.get("PYTHONPATH")
     path = os.pathsep.join((str(modules), *([before] if before else [])))
-    # A model's own modules would be compiled into its folder, which then is another one.
-    variables = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"}
+    variables = {"PYTHONPATH": path, "PYTHONNOUSERSITE": "1", **_UNCHANGED}
     return Interpreter(python=str(python), environment=RECORDED, variables=variables, own=True)

@@ -6,6 +6,7 @@ server, and can break none.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+
+_GRACE = 2.0  # seconds that an ending worker has
 
 
 class RemoteScorer:
@@ -39,7 +42,11 @@ class RemoteScorer:
             )
         except OSError as error:
             raise NotJudgedError(f"{command[0]} does not start: {error.strerror}") from None
-        found = json.loads(self._heard(READY))
+        try:
+            found = json.loads(self._heard(READY))
+        except NotJudgedError:
+            self.close()
+            raise
         self.columns: tuple[str, ...] | None = None if found is None else tuple(found)
 
     @property
@@ -65,13 +72,18 @@ class RemoteScorer:
         return unpack(self._heard(ANSWERS))
 
     def close(self) -> None:
-        """End the worker by ending its input."""
-        pipe = self._worker.stdin
-        assert pipe is not None
+        """End the worker by ending its input; one that does not listen is killed."""
+        given, answered = self._worker.stdin, self._worker.stdout
+        assert given is not None
+        assert answered is not None
+        with contextlib.suppress(BrokenPipeError):  # it is gone already
+            given.close()
         try:
-            pipe.close()
-        except BrokenPipeError:  # it is gone already
-            return
+            self._worker.wait(timeout=_GRACE)
+        except subprocess.TimeoutExpired:
+            self._worker.kill()
+            self._worker.wait()
+        answered.close()
 
     def _heard(self, wanted: bytes) -> bytes:
         pipe = self._worker.stdout
@@ -89,7 +101,7 @@ class RemoteScorer:
 
     def _lost(self) -> NotJudgedError:
         try:
-            code: int | None = self._worker.wait(timeout=5)
+            code: int | None = self._worker.wait(timeout=_GRACE)
         except subprocess.TimeoutExpired:
             self._worker.kill()
             code = None
