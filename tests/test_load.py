@@ -162,6 +162,16 @@ CASES = {
         "7:29: gate.rules[0].margin: got margin for ece, expected at_most: near 0 the difference of "
         "two models' ece has no reliable bound",
     ),
+    "metric-of-groups-without-groups": (
+        GOOD.replace("binary", "generic").replace("roc_auc", "pass_at@3"),
+        "7:16: gate.rules[0].metric: got pass_at@3 without data.group, expected data.group: the column "
+        "that says which rows are of one query or item",
+    ),
+    "gap-of-what-has-no-regular-difference": (
+        GOOD + "  gaps: [{by: [sex], metric: ece, at_most: 0.1}]\n",
+        "8:30: gate.gaps[0].metric: got ece, expected another metric: near 0 the difference of two "
+        "groups' ece has no reliable bound",
+    ),
     "margin-of-a-target": (
         GOOD.replace("task: binary", "task: regression").replace("roc_auc", "coverage"),
         "7:50: gate.rules[0].margin: got margin for coverage, expected at_least and at_most: "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.build_canary import CANARY, build_canary
 from tidegate.build_cloud import release_blocks, serving_problems, train_blocks
 from tidegate.build_gate import build_gate, gate_warnings
+from tidegate.build_metrics import group_problems
 from tidegate.core.classes import label
 from tidegate.core.clouds import Source
 from tidegate.core.config import (
@@ -42,6 +43,7 @@ def build(data: Mapping[str, Any], digest: str, rules_digest: str) -> tuple[Conf
     problems: list[Problem] = [*_class_problems(data, model), *_data_problems(data, model.task)]
     gate, found = build_gate(data["gate"], model.task)
     problems += found
+    problems += group_problems(data, model.task)
     problems += _registry_problems(data.get("registry", {}))
     store = data.get("registry", {}).get("store")
     release, found = _release(data.get("release", {}), model, store)

@@ -148,6 +148,15 @@ def _group_problems(rule: Mapping[str, Any], task: Task, path: Path) -> list[Pro
         )
     elif entry is not None and path[1] == "slices":
         problems += limit_problems(rule, entry, path)
+    elif entry is not None and entry.ceiling_only:
+        problems.append(
+            Problem(
+                path=(*path, "metric"),
+                got=entry.name,
+                expected="another metric: near 0 the difference of two groups' "
+                f"{entry.name} has no reliable bound",
+            )
+        )
     return problems
 
 

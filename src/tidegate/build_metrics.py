@@ -8,7 +8,7 @@ from tidegate.core.catalog import AT_LEAST, AT_MOST, IMPROVES_BY, MARGIN, Misnam
 from tidegate.problems import Problem, near, show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from tidegate.core.catalog import Entry
     from tidegate.core.model import Task
@@ -25,6 +25,21 @@ def metric_of(name: str, task: Task, path: Path) -> tuple[Entry | None, list[Pro
         fix = near(name.partition("@")[0], [known.partition("@")[0] for known in found.known])
         return None, [Problem(path=path, got=found.got, expected=found.expected, fix=fix)]
     return found, []
+
+
+def group_problems(data: Mapping[str, Any], task: Task) -> Iterator[Problem]:
+    """Yield every metric of groups of rows in a file whose data have no groups."""
+    if "group" in data["data"]:
+        return
+    for kind in ("rules", "slices", "gaps"):
+        for index, rule in enumerate(data["gate"].get(kind, ())):
+            entry = read(rule["metric"], task)
+            if not isinstance(entry, Misnamed) and entry.grouped:
+                yield Problem(
+                    path=("gate", kind, index, "metric"),
+                    got=f"{entry.name} without data.group",
+                    expected="data.group: the column that says which rows are of one query or item",
+                )
 
 
 def limit_problems(rule: Mapping[str, Any], entry: Entry, path: Path) -> list[Problem]:

@@ -39,6 +39,10 @@ class Data:
     weight: Floats | None = None
 
     @property
+    def index(self) -> Codes:
+        return np.arange(len(self.truth))
+
+    @property
     def w(self) -> Floats:
         return np.ones(len(self.truth)) if self.weight is None else self.weight
 

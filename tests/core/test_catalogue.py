@@ -21,6 +21,7 @@ from tests.core.catalogue import (
     rows,
     value_of,
 )
+from tests.core.metrics_page import PAGE, page
 from tidegate.core.catalog import CATALOG, PERCENT, Entry, Misnamed, read
 from tidegate.core.metrics.formulas import FORMULAS
 from tidegate.core.metrics.kinds import Queried, Ranked, Resampled
@@ -53,7 +54,7 @@ def test_every_value_is_the_definitions(
 SIMPLE = [
     (name, task)
     for name, task in VALUES
-    if not isinstance(find(name, task).kind, Resampled) and "recall_at" not in name
+    if not isinstance(find(name, task).kind, Resampled) and "recall_at" not in name and name != "ks"
 ]
 
 
@@ -92,6 +93,26 @@ def _is_derivative(name: str, task: Task, data: Data, chosen: Codes) -> None:
         assert influence[row] == pytest.approx(
             slope, abs=tolerance * float(np.std(influence)) + 1e-7
         )
+
+
+def test_the_influence_of_the_largest_gap_is_the_derivative_widened_for_its_optimism() -> None:
+    data = rows(Task.BINARY, 300, 5, weights=True)
+    found = evaluate("ks", Task.BINARY, data)
+    assert found is not None
+    assert found.influence.mean() == pytest.approx(0, abs=1e-9)
+    factors = []
+    for row in range(10):
+        moved = [
+            value_of(
+                "ks", Task.BINARY, replace(data, weight=data.w * (1 + step * (data.index == row)))
+            )
+            for step in (1e-5, -1e-5)
+        ]
+        assert moved[0] is not None
+        assert moved[1] is not None
+        factors.append(found.influence[row] / (300 * (moved[0] - moved[1]) / 2e-5))
+    assert factors == pytest.approx([factors[0]] * 10, rel=1e-3)
+    assert 1.05 < factors[0] < 2
 
 
 @pytest.mark.parametrize("share", ["20%", "50%"])
@@ -194,6 +215,11 @@ UNDEFINED = {
 @pytest.mark.parametrize(("name", "task"), UNDEFINED, ids=[f"{t}-{n}" for n, t in UNDEFINED])
 def test_an_undefined_value_is_none(name: str, task: Task) -> None:
     assert value_of(name, task, _degenerate(task)[UNDEFINED[name, task]]) is None
+
+
+def test_the_page_has_the_catalogues_table() -> None:
+    text = PAGE.read_text()
+    assert text == page(text), "run python -m tests.core.metrics_page"
 
 
 def test_coverage_without_limits_is_undefined() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.core.catalog import CATALOG, MARGIN, PROPORTIONS
+from tidegate.core.catalog import AT_LEAST, AT_MOST, CATALOG, IMPROVES_BY, MARGIN, PROPORTIONS
 from tidegate.core.metrics.table import find, is_system
 from tidegate.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tidegate.core.catalog import Entry
     from tidegate.core.config import Gate, Rule
     from tidegate.core.model import Task
 
@@ -29,13 +30,49 @@ def check_rules(gate: Gate, task: Task) -> None:
             raise ConfigError(f"the rule for {rule.metric} has both margin and improves_by")
         if rule.at_least is None and rule.at_most is None and not rule.compares:
             raise ConfigError(f"the rule for {rule.metric} has no limit: it would pass anything")
-    for metric in sorted(gate.metrics):
-        if not is_system(metric):
-            find(metric, task)
+    _check_quality(gate, task)
     if any(rule.at_most is None and rule.margin is None for rule in gate.gaps):
         raise ConfigError("a rule of gaps has no limit: it would pass anything")
     if gate.exact is not None:
         _check_exact(gate)
+
+
+def _check_quality(gate: Gate, task: Task) -> None:
+    entries = {m: find(m, task).entry for m in sorted(gate.metrics) if not is_system(m)}
+    for rule in gate.rules:
+        if rule.metric in entries:
+            _check_limits(rule, entries[rule.metric])
+    for compared in (*gate.slices, *gate.gaps):
+        if compared.metric in entries and entries[compared.metric].ceiling_only:
+            raise ConfigError(f"{compared.metric} takes at_most, in gate.rules, and nothing else")
+
+
+def check_grouped(gate: Gate, task: Task) -> None:
+    """Refuse metrics of groups of rows, for a table without groups.
+
+    Raises:
+        ConfigError: a mean over queries, or over items with repeats.
+    """
+    for metric in sorted(gate.metrics):
+        if not is_system(metric) and find(metric, task).entry.grouped:
+            raise ConfigError(
+                f"{metric} is a mean over groups of rows, and the table has no groups",
+                remedy="Add the column group: which query, or which item, a row belongs to.",
+            )
+
+
+def _check_limits(rule: Rule, entry: Entry) -> None:
+    given = {
+        AT_LEAST: rule.at_least,
+        AT_MOST: rule.at_most,
+        MARGIN: rule.margin,
+        IMPROVES_BY: rule.improves_by,
+    }
+    wrong = [key for key, limit in given.items() if limit is not None and key not in entry.limits]
+    if wrong:
+        raise ConfigError(
+            f"{entry.name} takes {' and '.join(sorted(entry.limits))}, not {' or '.join(wrong)}"
+        )
 
 
 def _check_system(rule: Rule) -> None:

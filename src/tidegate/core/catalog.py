@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from tidegate.core.model import Direction, Task
 
 AT_LEAST, AT_MOST, MARGIN, IMPROVES_BY = "at_least", "at_most", "margin", "improves_by"
-PROPORTIONS = frozenset(
-    {"accuracy", "mean"}
-)  # shares of right rows: what guarantee: exact is about
+# Shares of right rows: what guarantee: exact is about.
+PROPORTIONS = frozenset({"accuracy", "mean", "micro_f1", "pass_rate"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +71,8 @@ class Entry:
             more nor less is better: a margin says nothing.
         ceiling_only: the difference between two models has no regular distribution where one of
             them is good, so that no margin could keep its promise; ``at_most`` keeps it.
+        grouped: a mean over groups of rows (queries, items with repeats), so that it needs
+            ``data.group``.
         value: the parameter's; None when it has none.
     """
 
@@ -83,6 +84,7 @@ class Entry:
     parameter: Parameter | None = None
     target: bool = False
     ceiling_only: bool = False
+    grouped: bool = False
     value: float | None = None
 
     @property
@@ -173,14 +175,20 @@ CATALOG: tuple[Entry, ...] = (
     Entry(name="pinball", direction=_DOWN, tasks=_REGRESSION, low=0, parameter=QUANTILE),
     Entry(name="abs_bias", direction=_DOWN, tasks=_REGRESSION, low=0, ceiling_only=True),
     Entry(name="coverage", direction=_UP, tasks=_REGRESSION, low=0, high=1, target=True),
-    Entry(name="ndcg", direction=_UP, tasks=_RANKING, low=0, high=1, parameter=COUNT),
-    Entry(name="map", direction=_UP, tasks=_RANKING, low=0, high=1, parameter=COUNT),
-    Entry(name="mrr", direction=_UP, tasks=_RANKING, low=0, high=1),
-    Entry(name="recall", direction=_UP, tasks=_RANKING, low=0, high=1, parameter=COUNT),
+    Entry(name="ndcg", direction=_UP, tasks=_RANKING, low=0, high=1, parameter=COUNT, grouped=True),
+    Entry(name="map", direction=_UP, tasks=_RANKING, low=0, high=1, parameter=COUNT, grouped=True),
+    Entry(name="mrr", direction=_UP, tasks=_RANKING, low=0, high=1, grouped=True),
+    Entry(
+        name="recall", direction=_UP, tasks=_RANKING, low=0, high=1, parameter=COUNT, grouped=True
+    ),
     Entry(name="mean", direction=_UP, tasks=_GENERIC),
     Entry(name="pass_rate", direction=_UP, tasks=_GENERIC, low=0, high=1),
-    Entry(name="pass_at", direction=_UP, tasks=_GENERIC, low=0, high=1, parameter=COUNT),
-    Entry(name="pass_all", direction=_UP, tasks=_GENERIC, low=0, high=1, parameter=COUNT),
+    Entry(
+        name="pass_at", direction=_UP, tasks=_GENERIC, low=0, high=1, parameter=COUNT, grouped=True
+    ),
+    Entry(
+        name="pass_all", direction=_UP, tasks=_GENERIC, low=0, high=1, parameter=COUNT, grouped=True
+    ),
     Entry(name="latency_p50_ms", direction=_DOWN, tasks=frozenset(), low=0),
     Entry(name="latency_p95_ms", direction=_DOWN, tasks=frozenset(), low=0),
     Entry(name="latency_p99_ms", direction=_DOWN, tasks=frozenset(), low=0),

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tidegate.core import checks, reuse
-from tidegate.core.applicable import check_rules
+from tidegate.core.applicable import check_grouped, check_rules
 from tidegate.core.comparison import Group, absolute, compare, unanswered
 from tidegate.core.exact_rules import exact_findings
 from tidegate.core.gaps import Groups, gap
@@ -102,6 +102,8 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
     if first_release and table.champion is not None:
         raise ValueError("a first release has no champion, but the table holds one")
     check_rules(gate, task)
+    if table.group is None:
+        check_grouped(gate, task)
     digests = digests or Digests()
     gate = reuse.each(gate)
     findings = [*extra, *reuse.spent(gate, use, table.n)]

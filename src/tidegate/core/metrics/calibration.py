@@ -18,30 +18,34 @@ import numpy as np
 from tidegate.core.metrics.kinds import Smooth
 
 if TYPE_CHECKING:
-    from tidegate.core.metrics.kinds import Codes, Floats
+    import numpy.typing as npt
+
+    from tidegate.core.metrics.kinds import Floats
+
+    Marks = npt.NDArray[np.bool_]
 
 BINS = 15
 
 
-def bin_of(probability: Floats) -> Codes:
-    """Return every row's bin: (m / 15, (m + 1) / 15] is bin m, and 0 is in bin 0.
+def inside(_truth: Floats, probability: Floats, *, number: int) -> Floats:
+    """Return 1 for probabilities in (number / 15, (number + 1) / 15], shape (n,); 0 is in bin 0.
 
-    >>> bin_of(np.array([0.0, 1 / 15, 0.07, 1.0]))
-    array([ 0,  0,  1, 14])
+    >>> inside(np.zeros(4), np.array([0.0, 1 / 15, 0.07, 1.0]), number=0)
+    array([1., 1., 0., 0.])
     """
-    return np.clip(np.ceil(probability * BINS) - 1.0, 0.0, BINS - 1.0).astype(np.intp)
+    marks: Floats = _within(probability, number).astype(np.float64)
+    return marks
 
 
 def gap(truth: Floats, probability: Floats, *, number: int) -> Floats:
     """Return probability minus truth in one bin, 0 elsewhere, shape (n,)."""
-    gaps: Floats = np.where(bin_of(probability) == number, probability - truth, 0.0)
+    gaps: Floats = (probability - truth) * _within(probability, number)
     return gaps
 
 
-def inside(_truth: Floats, probability: Floats, *, number: int) -> Floats:
-    """Return 1 in one bin, 0 elsewhere, shape (n,)."""
-    marks: Floats = (bin_of(probability) == number).astype(np.float64)
-    return marks
+def _within(probability: Floats, number: int) -> Marks:
+    within: Marks = probability <= (number + 1) / BINS
+    return within if number == 0 else within & (probability > number / BINS)
 
 
 def sum_of_sizes(means: Floats) -> tuple[float, Floats]:

@@ -15,6 +15,8 @@ from tidegate.core.metrics.kinds import Ranked
 if TYPE_CHECKING:
     from tidegate.core.metrics.kinds import Floats
 
+_Z95 = 1.6448536
+_TENTH = 0.1
 Point = tuple[float, "Floats", "Floats"]
 
 
@@ -23,7 +25,9 @@ def largest_gap(positives: Floats, negatives: Floats) -> Point | None:
 
     ``max over s of P(S <= s | 0) - P(S <= s | 1)``; one-sided, so that scores the wrong way round
     are worth 0 and not 1. Influence: that of the two shares at the threshold where the gap is
-    largest, because moving the threshold changes nothing to first order (envelope theorem).
+    largest, because moving the threshold changes nothing to first order (envelope theorem). The
+    largest of many estimates is too large, see :func:`_optimism`: the influence is scaled up so that
+    a one-sided 95 % bound makes up for it.
     Source: Raghavachari, Annals of Statistics 1 (1973) 67-73 (limit law under alternatives).
 
     >>> largest_gap(np.array([0.0, 1.0, 1.0]), np.array([1.0, 1.0, 0.0]))[0]
@@ -35,11 +39,40 @@ def largest_gap(positives: Floats, negatives: Floats) -> Point | None:
     lower_1, lower_0 = np.cumsum(positives) / ones, np.cumsum(negatives) / zeros
     at = int(np.argmax(lower_0 - lower_1))
     n = ones + zeros
+    share_1, share_0 = float(lower_1[at]), float(lower_0[at])
     below = (np.arange(len(positives)) <= at).astype(np.float64)
-    value = float(lower_0[at] - lower_1[at])
-    up = (lower_1[at] - below) * (n / ones)
-    down = (below - lower_0[at]) * (n / zeros)
-    return max(value, 0.0), up, down
+    up, down = (share_1 - below) * (n / ones), (below - share_0) * (n / zeros)
+    variance = share_1 * (1.0 - share_1) / ones + share_0 * (1.0 - share_0) / zeros
+    if variance > 0.0:
+        wider = 1.0 + _optimism(positives, negatives, at) / (_Z95 * variance**0.5)
+        up, down = up * wider, down * wider
+    return max(share_0 - share_1, 0.0), up, down
+
+
+def _optimism(positives: Floats, negatives: Floats, at: int) -> float:
+    """Return by how much the largest gap is too large on average; NaN where no peak is seen.
+
+    Near its peak the gap is a parabola in the rank u of the score plus Brownian noise of variance
+    ``1 / (n pi (1 - pi))`` a unit of u, so that its maximum exceeds the peak by 0.996 times
+    ``(variance**2 / curvature)**(1/3)`` on average. The curvature is ``r'(u) / (pi (1 - pi))``, r being the
+    local share of class 1: its slope is taken over a tenth of the rows on either side.
+    Source: Daniels and Skyrme, "The maximum of a random walk whose mean path has a maximum", Advances
+    in Applied Probability 17 (1985) 85-99.
+    """
+    weights = positives + negatives
+    upper, hits = np.cumsum(weights), np.cumsum(positives)
+    n, prevalence = float(upper[-1]), float(hits[-1] / upper[-1])
+    edges = np.clip(upper[at] / n + np.array([-_TENTH, 0.0, _TENTH]), 0.0, 1.0)
+    counts = np.interp(edges * n, upper, hits, left=0.0)
+    spans = np.diff(edges)
+    if min(spans) <= 0.0:
+        return float("nan")
+    low, high = np.diff(counts) / (spans * n)
+    slope = (high - low) / (0.5 * (edges[2] - edges[0]))
+    if slope <= 0.0:
+        return float("nan")
+    spread = prevalence * (1.0 - prevalence)
+    return 0.996 * float((1.0 / (n * spread)) ** 2 * spread / slope) ** (1.0 / 3.0)
 
 
 def recall_at_precision(precision: float, positives: Floats, negatives: Floats) -> Point | None:
