@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -22,6 +23,7 @@ from tidegate.core.model import (
     Verdict,
     worst,
 )
+from tidegate.render.outcome import advice, basis
 from tidegate.render.verdict import document, reason, rule, summary
 from tidegate.render.verdict_table import text
 from tidegate.resources import resource
@@ -236,6 +238,87 @@ def test_the_terminal_shows_the_verdict_first_and_leaves_out_quiet_slices() -> N
     )
     lines = text(_verdict(_MARGIN, *slices, harmed), ["no mlops.yaml"]).splitlines()
     assert lines[0].startswith("REJECT: roc_auc in g=7: ")
-    assert lines[1] == "no mlops.yaml"
+    assert lines[1] == (
+        "What to do: Find out what is different about that group of rows, and train again."
+    )
+    assert lines[2:4] == ["12,345 holdout rows, 95% confidence.", "no mlops.yaml"]
     assert "and 19 slices more, none of them shown harmed; --json has them all" in lines
-    assert sum("REJECT " in line and "g=7" in line for line in lines) == 1
+    assert sum("✗ reject" in line and "g=7" in line for line in lines) == 1
+    assert lines[-1].startswith("tidegate gate --explain 32 ")
+
+
+def test_a_terminal_gets_no_escape_codes_and_columns_stay_aligned() -> None:
+    names = ("\x1b[31mred\x1b[0m", "\u202egnp", "a\nb", "漢字" * 40, "é" * 300, "x" * 300)
+    slices = [
+        replace(_MARGIN, level=Level.SLICE, slice=f"g={name}", decides=False) for name in names
+    ]
+    shown = text(_verdict(_MARGIN, *slices))
+    assert not {c for c in shown if unicodedata.category(c).startswith("C")} - {"\n"}
+    table = [line for line in shown.splitlines() if line.endswith("12,345")]
+    assert len(table) == 7
+    assert len({_columns(line) for line in table}) == 1
+    assert max(map(_columns, table)) < 160
+
+
+def _columns(line: str) -> int:
+    return len(line) + sum(unicodedata.east_asian_width(c) in "WF" for c in line)
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_verdict_says_what_to_do(cause: Cause) -> None:
+    for level, kind, outcome in product(Level, Kind, Outcome):
+        bare = replace(
+            _LATENCY, metric="<b>", slice="<b>", column="<b>", level=level, kind=kind,
+            outcome=outcome, cause=cause,
+        )  # fmt: skip
+        said = advice(_verdict(bare))
+        assert said.endswith(".")
+        assert not {"<", "\n"} & set(said)
+
+
+@pytest.mark.parametrize(
+    ("finding", "sentence"),
+    [
+        (
+            replace(_MARGIN, outcome=Outcome.INCONCLUSIVE, cause=Cause.NOT_SHOWN, rows_needed=40_000),
+            "Judge it on about 40,000 holdout rows (there are 12,345), make it better, or accept a "
+            "wider margin or limit.",
+        ),
+        (
+            replace(_MARGIN, outcome=Outcome.REJECT, cause=Cause.VIOLATED),
+            "Train a better model: more rows would not change this.",
+        ),
+        (
+            replace(_MARGIN, outcome=Outcome.INCONCLUSIVE, cause=Cause.NO_CHAMPION),
+            "Give one metric an at_least or at_most: a first release has nothing to be compared with.",
+        ),
+    ],
+)  # fmt: skip
+def test_the_advice_is_of_the_finding_that_decides(finding: Finding, sentence: str) -> None:
+    assert advice(_verdict(finding)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({"holdout_uses": None}, "12,345 holdout rows, 95% confidence"),
+        ({"holdout_uses": 1}, "12,345 holdout rows, 95% confidence, decision 1 of this holdout"),
+        (
+            {"holdout_uses": 7},
+            "12,345 holdout rows, decision 7 of this holdout; the 95% confidence is each decision's "
+            "own, not that of all together",
+        ),
+        (
+            {"holdout_uses": 7, "holdout_budget": 32},
+            "12,345 holdout rows, 95% confidence, decision 7 of the 32 that this holdout may serve; the "
+            "promise is of all 32 together, for candidates that no earlier answer has shaped",
+        ),
+        (
+            {"holdout_uses": 7, "holdout_budget": 32, "adaptivity": "full"},
+            "12,345 holdout rows, 95% confidence, decision 7 of the 32 that this holdout may serve; the "
+            "promise is of all 32 together",
+        ),
+    ],
+)
+def test_what_a_verdict_rests_on(known: dict[str, Any], words: str) -> None:
+    assert basis(replace(_verdict(_MARGIN), **known)) == words

@@ -40,6 +40,10 @@ _LIMITS = {
     Kind.CEILING: "at_most",
     Kind.MARGIN: "margin",
     Kind.ANCHOR: "margin",
+    Kind.IMPROVES: "improves_by",
+    Kind.GAP: "at_most",
+    Kind.GAP_MARGIN: "margin",
+    Kind.DISAGREEMENT: "disagreement",
 }
 _DATA: dict[Cause, Path] = {
     Cause.NO_MARGIN: ("gate", "rules"),

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.core.canary import Cause as Waits
 from tidegate.core.events import ENDS
-from tidegate.core.model import Finding, Kind, Outcome
+from tidegate.core.model import Finding, Outcome
 from tidegate.core.spending import spent
 from tidegate.render import mermaid
 from tidegate.render.decision import guard_row, sentence
 from tidegate.render.ledger import why
 from tidegate.render.markdown import code, link
-from tidegate.render.outcome import bounds, meaning, reuse, shown, title, tone
+from tidegate.render.outcome import advice, asked, basis, bounds, meaning, shown, title, tone
 from tidegate.render.pages import template, tidied
+from tidegate.render.place import compares
 from tidegate.render.rollout import bill, ending, expected, happened, standing
 from tidegate.render.spending import words
-from tidegate.render.verdict import margin_text, number, percent, reason, signed, summary
+from tidegate.render.verdict import number, percent, reason, signed, summary
 from tidegate.render.words import lasting, share, when
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def _body(report: Report, most: int) -> str:
         title=title(report).lower(),
         reason=reasons[0].upper() + reasons[1:],
         meaning=meaning(report),
-        reuse=reuse(verdict),
+        advice="" if story else advice(verdict),
+        basis=basis(verdict),
         against=_against(report),
         rules=rules,
         also=[f for f in also if not reasons.startswith(reason(f, verdict.confidence, code))],
@@ -138,7 +140,7 @@ def _page(name: str) -> Any:
         "asked": asked,
         "bill": bill,
         "bounds": bounds,
-        "compares": _compares,
+        "compares": compares,
         "shown": shown,
         "happened": happened,
         "guard_row": guard_row,
@@ -164,21 +166,6 @@ def _spending(story: Story | None) -> str:
     """Return what the rollout has cost so far; nothing where nobody bills it."""
     spending = spent(story.rollout, story.until) if story else None
     return "" if spending is None else words(spending, code)
-
-
-def asked(finding: Finding) -> str:
-    """Return the margin, or the limit in words."""
-    match finding.kind:
-        case Kind.FLOOR:
-            return f"at least {number(finding.limit)}"
-        case Kind.CEILING:
-            return f"at most {number(finding.limit)}"
-        case _:
-            return margin_text(finding.margin)
-
-
-def _compares(finding: Finding) -> bool:
-    return finding.kind in (Kind.MARGIN, Kind.ANCHOR)
 
 
 def _count(n: int) -> str:

@@ -11,10 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tidegate.core.events import ENDS
 from tidegate.core.model import Outcome
 from tidegate.render import charts
-from tidegate.render.comment import asked
 from tidegate.render.decision import guard_line
 from tidegate.render.markdown import plain
-from tidegate.render.outcome import bounds, meaning, reuse, shown, title, tone
+from tidegate.render.outcome import asked, bounds, meaning, reuse, shown, title, tone
 from tidegate.render.place import place
 from tidegate.render.rollout import bill, ending, evidence, happened
 from tidegate.render.verdict import margin_text, number, percent, reason, rule, signed, summary

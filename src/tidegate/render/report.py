@@ -125,8 +125,8 @@ class Report:
 
     @property
     def rules(self) -> list[Finding]:
-        """Findings of the headline rules and of measurements, as ``mlops.yaml`` orders them."""
-        levels = (Level.HEADLINE, Level.SYSTEM)
+        """Findings of rules about all rows, gaps and measurements, as ``mlops.yaml`` orders them."""
+        levels = (Level.HEADLINE, Level.GAP, Level.SYSTEM)
         return [f for f in self.verdict.findings if f.level in levels]
 
     @property
