@@ -191,7 +191,7 @@ def test_an_interrupt_while_the_command_is_still_being_imported_is_no_traceback(
     try:
         wait_for((tmp_path / "importing").exists)
         os.kill(child.pid, signal.SIGINT)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=50)
     finally:
         end(child)
     assert child.returncode == 130

@@ -189,7 +189,7 @@ def _is_over(process: int) -> bool:
 def test_sigterm_reaches_the_user_s_processes_and_leaves_none(box: Box) -> None:
     box.fill(
         "trap 'echo saved > ../../../../saved; exit 0' TERM\n"
-        "sleep 60 & echo $! > ../../../../child; wait"
+        "sleep 600 & echo $! > ../../../../child; wait"
     )
     child = box.start(BARE)
     started = box.root / "child"

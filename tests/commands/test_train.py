@@ -213,7 +213,7 @@ def test_a_model_digest_depends_on_names_and_content_alone(repo: Repo, tmp_path:
 
 
 def test_interrupted_training_leaves_no_process_and_nothing_half_made(repo: Repo) -> None:
-    repo.commit("sleep 60 & echo $! > ../child\nwait\n")
+    repo.commit("sleep 600 & echo $! > ../child\nwait\n")
     child = repo.process("train")
     try:
         started = repo.path.parent / "child"

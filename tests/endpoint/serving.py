@@ -134,7 +134,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(claim: Callable[[], object], *, seconds: float = 60.0) -> None:
+def wait_for(claim: Callable[[], object], *, seconds: float = 45.0) -> None:
     """Return once the claim holds."""
     deadline = time.monotonic() + seconds
     while not claim():
