@@ -95,6 +95,7 @@ class Scored:
     answers: npt.NDArray[np.float64]
     columns: tuple[str, ...] | None
     latency_ms: tuple[float, ...] | None
+    peak_memory_mb: float | None = None  # of the process that answered; None where nobody measured
     environment: str = "engine"  # "recorded": its own; "command": the user's command chose
     environment_note: str = ""  # why it is another one than the model recorded
 
@@ -136,6 +137,7 @@ def save_scored(folder: Path, scored: Scored) -> None:
     document = {
         "version": 1, "role": scored.role, "model": scored.model, "input": scored.input,
         "rows": len(scored.answers), "columns": scored.columns, "latency_ms": scored.latency_ms,
+        "peak_memory_mb": scored.peak_memory_mb,
         "environment": scored.environment, "environment_note": plain(scored.environment_note),
         "width": scored.answers.shape[1] if scored.answers.ndim > 1 else 1,
     }  # fmt: skip
@@ -175,6 +177,7 @@ def read_scored(folder: Path, role: str, model: str, case: Case, rows: int) -> S
         answers=answers if width == 1 else answers.reshape(rows, width),
         columns=None if data["columns"] is None else tuple(data["columns"]),
         latency_ms=None if data["latency_ms"] is None else tuple(data["latency_ms"]),
+        peak_memory_mb=data.get("peak_memory_mb"),
         environment=data["environment"],
         environment_note=data["environment_note"],
     )

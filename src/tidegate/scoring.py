@@ -66,10 +66,11 @@ def score(  # noqa: PLR0913 (what is scored, and where)
     *,
     environments: Path,
     say: Callable[[str], None] = lambda _: None,
-) -> None:
+) -> bool:
     """Score the models (role -> folder) and write each one's answers to ``into/<role>``.
 
-    They run side by side, or one by one when their latency is measured. ``rows`` is the case's
+    They run side by side; where their latency is measured, they are timed in turns, and the return
+    value says whether they were. ``rows`` is the case's
     folder, ``code`` the folder in which the user's command runs, ``environments`` where what a
     model recorded to run in is built and kept; ``say`` is told of that.
 
@@ -87,21 +88,22 @@ def score(  # noqa: PLR0913 (what is scored, and where)
     ids = read_table(rows / INPUT, [case.id])[case.id]
     with tempfile.TemporaryDirectory(prefix="tidegate-score-") as temporary:
         work = Path(temporary)
-        desk = _Desk(case=case, rows=rows / INPUT, work=work, code=code)
-        for group in [[role] for role in models] if case.timed else [list(models)]:
-            with commands_stopped(), ExitStack() as stack:  # one failure ends them all
-                waiting = {
-                    role: stack.enter_context(desk.started(role, models[role], places[role]))
-                    for role in group
-                }
-                for role, finish in waiting.items():
-                    with _told_whose(role):
-                        finish()
-                        answers = _joined(role, work / f"{role}.parquet", ids, case)
-                    scored = _scored(
-                        case, role, digests[role], work, answers=answers, place=places[role]
-                    )
-                    save_scored(into / role, scored)
+        desk = _Desk(case=case, rows=rows / INPUT, work=work, code=code, models=len(models))
+        desk.turns.mkdir()
+        with commands_stopped(), ExitStack() as stack:  # one failure ends them all
+            waiting = {
+                role: stack.enter_context(desk.started(role, models[role], places[role]))
+                for role in models
+            }
+            for role, finish in waiting.items():
+                with _told_whose(role):
+                    finish()
+                    answers = _joined(role, work / f"{role}.parquet", ids, case)
+                scored = _scored(
+                    case, role, digests[role], work, answers=answers, place=places[role]
+                )
+                save_scored(into / role, scored)
+        return case.timed and not case.predict and not (desk.turns / "apart").exists()
 
 
 def _place(
@@ -129,6 +131,7 @@ def _scored(  # noqa: PLR0913 (all that is known of one model's answers)
 ) -> Scored:
     columns = _reported(work / f"{role}.columns.json")
     latency = _reported(work / f"{role}.latency.json")
+    memory = work / f"{role}.memory.json"
     return Scored(
         role=role,
         model=digest,
@@ -136,6 +139,7 @@ def _scored(  # noqa: PLR0913 (all that is known of one model's answers)
         answers=answers,
         columns=None if columns is None else tuple(str(name) for name in columns),
         latency_ms=None if latency is None else tuple(float(took) for took in latency),
+        peak_memory_mb=float(memory.read_text()) if memory.exists() else None,
         environment=place.environment if place else "command",
         environment_note=place.note if place else "",
     )
@@ -154,6 +158,12 @@ class _Desk:
     rows: Path
     work: Path
     code: Path
+    models: int
+
+    @property
+    def turns(self) -> Path:
+        """The folder in which models that are timed wait for each other."""
+        return self.work / "turns"
 
     def started(
         self, role: str, model: Path, place: Interpreter | None
@@ -173,17 +183,17 @@ class _Desk:
             return started(case.predict, what=what, folder=self.code, env=env, timeout=case.timeout)
         assert place is not None  # only the user's command goes without
         env["TIDEGATE_COLUMNS"] = str(work / f"{role}.columns.json")
+        env["TIDEGATE_MEMORY"] = str(work / f"{role}.memory.json")
         if case.timed:
             env["TIDEGATE_LATENCY"] = str(work / f"{role}.latency.json")
+            env |= {"TIDEGATE_TURNS": str(self.turns), "TIDEGATE_MODELS": str(self.models)}
         return started(
             place.command("tidegate.score"), what=what, folder=Path.cwd(),
             env={**env, **place.variables}, timeout=case.timeout, log=work / f"{role}.log",
         )  # fmt: skip
 
 
-def _joined(
-    role: str, output: Path, ids: pa.ChunkedArray, case: Case
-) -> npt.NDArray[np.float64]:
+def _joined(role: str, output: Path, ids: pa.ChunkedArray, case: Case) -> npt.NDArray[np.float64]:
     """Return the predictions in the order of ``ids``; every id exactly once, or an error."""
     if not output.exists():
         raise NotJudgedError(f"the {role} wrote no predictions", remedy=_CONTRACT)

@@ -20,7 +20,7 @@ from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.evaluate import collect
 from tidegate.commands.gate import EXITS
 from tidegate.commands.judging import advise, judge_bundle, show
-from tidegate.commands.prepare import megabytes
+from tidegate.commands.prepare import megabytes, refuse_own_metrics
 from tidegate.commands.register import register
 from tidegate.commands.report import gather
 from tidegate.commands.telling import cost, tell, tell_same
@@ -30,6 +30,7 @@ from tidegate.core.model import Outcome
 from tidegate.digests import file_digest, folder_digest
 from tidegate.errors import Exit, NotJudgedError, OutsideError, TidegateError
 from tidegate.git import text
+from tidegate.holdout import content_of
 from tidegate.home import MODEL, RUN, VERDICT
 from tidegate.render.html import html
 from tidegate.render.report import Report, Step, Unjudged
@@ -184,6 +185,7 @@ def _silent(args: argparse.Namespace) -> frozenset[str]:
 
 def _taken(context: Context, args: argparse.Namespace, silent: frozenset[str]) -> Case:
     """Take what the other jobs handed on, or nothing of it."""
+    refuse_own_metrics(context.config.gate)
     case = read_case(args.case, args.case_digest)
     _check_case(context, case, args.base and text(context.repository, "rev-parse", args.base))
     taken = _take(context, args.candidate)
@@ -214,8 +216,8 @@ def _check_case(context: Context, case: Case, base: str | None) -> None:
             f"{(case.base or case.commit)[:12]}, not {wanted[0]} at {wanted[1][:12]} under those of "
             f"{(wanted[2] or wanted[1])[:12]}"
         )
-    holdout = file_digest(context.path(context.config.data.holdout, "data.holdout"))
-    if case.holdout != holdout:
+    data = context.config.data
+    if case.holdout != content_of(context.path(data.holdout, "data.holdout"), data):
         raise NotJudgedError("the case is about other holdout rows than those checked out")
 
 

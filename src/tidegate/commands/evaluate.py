@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tidegate import bundles, run_record
+from tidegate import bundles, own_metrics, run_record
 from tidegate.cases import INPUT, Scored, read_scored
 from tidegate.commands.context import Context, add_config, add_json
-from tidegate.commands.prepare import LATENCY, build, classes_for, holdout, megabytes, references
+from tidegate.commands.prepare import build, classes_for, holdout, megabytes, references
+from tidegate.core.metrics.system import QUANTILES
 from tidegate.errors import ConfigError, Exit, NotJudgedError
 from tidegate.home import MEASUREMENTS, MODEL, PREDICTIONS, REFERENCE
+from tidegate.predictions import read
 from tidegate.score import column
 from tidegate.scoring import ModelFailedError, score
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from tidegate.cases import Case
+    from tidegate.core.table import Predictions
+    from tidegate.run_record import RunRecord
     from tidegate.terminal import Terminal
 
 SUMMARY = "let candidate and champion answer the same holdout rows, each in its own process"
@@ -48,6 +52,7 @@ class Evaluation:
     anchor: str | None
     holdout: str
     measurements: Mapping[str, Mapping[str, Any]]
+    file: str = ""  # digest of the holdout's file, whose features the models saw
     in_turns: bool = False  # candidate and champion were measured in turns on one machine
     environments: Mapping[str, str] = field(default_factory=dict)  # role -> why not the recorded
     reads: Sequence[str] | None = None  # columns, as the candidate said
@@ -88,22 +93,33 @@ def evaluate(context: Context) -> Evaluation:
         models = {"candidate": bundle / MODEL} | {r: of / MODEL for r, of in found.items()}
         for role in models:
             context.terminal.progress(f"score the holdout: {role}")
-        silent = _scored(context, case, folder, models)
-        return collect(context, case, folder / "case", folder / "scores", silent=silent)
+        silent, in_turns = _scored(context, case, folder, models)
+        done = collect(
+            context, case, folder / "case", folder / "scores", silent=silent, in_turns=in_turns
+        )
+    if own_metrics.needed(context.config.gate):
+        table = predictions(context)
+        context.terminal.progress("compute own metrics")
+        what = about(context, done, table)
+        own_metrics.measure(table, context.config, what, code=context.folder, into=bundle)
+    return done
 
 
 def _scored(
     context: Context, case: Case, folder: Path, models: Mapping[str, Path]
-) -> tuple[str, ...]:
-    """Let every model answer; return the roles of those that the candidate is compared with and that failed.
+) -> tuple[tuple[str, ...], bool]:
+    """Let every model answer.
+
+    Returns:
+        Which of those that the candidate is compared with failed, and whether all were timed in turns.
 
     Raises:
         NotJudgedError: the candidate failed.
     """
-    left, silent = dict(models), []
+    left, silent, in_turns = dict(models), [], False
     while left:
         try:
-            score(
+            in_turns = score(
                 case, folder / "case", left, folder / "scores", context.folder,
                 environments=context.home.environments, say=context.terminal.progress,
             )  # fmt: skip
@@ -116,15 +132,22 @@ def _scored(
             left = {role: of for role, of in left.items() if role not in {*done, *silent}}
         else:
             break
-    return tuple(silent)
+    return tuple(silent), in_turns and not silent
 
 
-def collect(
-    context: Context, case: Case, rows: Path, scores: Path, *, silent: Collection[str] = ()
+def collect(  # noqa: PLR0913 (what was asked, what came back, and how)
+    context: Context,
+    case: Case,
+    rows: Path,
+    scores: Path,
+    *,
+    silent: Collection[str] = (),
+    in_turns: bool = False,
 ) -> Evaluation:
     """Join the answers in ``scores/<role>`` with the truth; leave the table in the bundle.
 
-    ``silent``: who of those that the candidate is compared with did not answer.
+    ``silent``: who of those that the candidate is compared with did not answer. ``in_turns``: they were
+    timed in turns on one machine.
 
     Raises:
         NotJudgedError: answers are missing, or of other models or rows than the case is about.
@@ -135,9 +158,7 @@ def collect(
     if (classes := classes_for(context, table)) != case.classes:
         raise NotJudgedError("the case is about other classes than those of the holdout's rows")
     digests = {"candidate": record.model_digest} | {
-        role: reference.digest
-        for role, reference in case.references.items()
-        if role not in silent
+        role: reference.digest for role, reference in case.references.items() if role not in silent
     }
     scored = {
         role: read_scored(scores / role, role, digest, case, table.num_rows)
@@ -149,11 +170,7 @@ def collect(
     sizes = {"candidate": megabytes(bundle / MODEL)} | {
         role: reference.size_mb for role, reference in case.references.items()
     }
-    measurements: dict[str, dict[str, Any]] = {_SIZE: sizes}
-    if case.timed:
-        measurements[LATENCY] = {
-            role: list(of.latency_ms) for role, of in scored.items() if of.latency_ms
-        }
+    measurements = {_SIZE: sizes, **_measured(context, record, scored)}
     done = Evaluation(
         candidate=record.model_digest,
         champion=case.champion.digest if case.champion else None,
@@ -161,12 +178,60 @@ def collect(
         anchor=case.anchor.digest if case.anchor else None,
         holdout=case.holdout,
         measurements=measurements,
+        file=record.holdout_digest,
+        in_turns=in_turns,
         environments={r: of.environment_note for r, of in scored.items() if of.environment_note},
         reads=scored["candidate"].columns,
         silent=tuple(silent),
     )
     (bundle / MEASUREMENTS).write_text(json.dumps(asdict(done), indent=2) + "\n")
     return done
+
+
+def predictions(context: Context) -> Predictions:
+    """Return the table that :func:`collect` left in the bundle.
+
+    Raises:
+        ConfigError: it is not what it must be.
+    """
+    config = context.config
+    return read(
+        context.bundle / PREDICTIONS,
+        task=config.model.task,
+        by=config.gate.columns,
+        classes=config.model.classes,
+        group=config.data.group is not None,
+        weight=config.data.weight is not None,
+    )
+
+
+def about(context: Context, done: Evaluation, table: Predictions) -> own_metrics.About:
+    """Return what the user's own metrics are measured on."""
+    digests = {"candidate": done.candidate, "champion": done.champion, "anchor": done.anchor}
+    there = [name for name, _ in table.columns()]
+    return own_metrics.About(
+        holdout=done.holdout,
+        rules=context.config.rules_digest,
+        models=tuple(digest for role, digest in digests.items() if digest and role in there),
+    )
+
+
+def _measured(
+    context: Context, record: RunRecord, scored: Mapping[str, Scored]
+) -> dict[str, dict[str, Any]]:
+    """Return what was measured of the metrics that rules name: metric -> role -> value or samples."""
+    latency = {role: list(of.latency_ms) for role, of in scored.items() if of.latency_ms}
+    memory = {
+        role: of.peak_memory_mb for role, of in scored.items() if of.peak_memory_mb is not None
+    }
+    seconds = record.duration if record.billed_seconds is None else record.billed_seconds
+    found: dict[str, dict[str, Any]] = {
+        **dict.fromkeys(QUANTILES, latency),
+        "peak_memory_mb": memory,
+        "training_minutes": {"candidate": seconds / 60},
+        "training_cost_usd": {} if record.cost_usd is None else {"candidate": record.cost_usd},
+    }
+    return {name: of for name, of in found.items() if name in context.config.gate.metrics}
 
 
 def read_evaluation(bundle: Path) -> Evaluation:

@@ -7,9 +7,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from tidegate import pictures, run_record
-from tidegate.commands.conditions import conditions
 from tidegate.commands.checking import data_findings, unanswered
-from tidegate.commands.evaluate import read_evaluation
+from tidegate.commands.conditions import conditions
+from tidegate.commands.evaluate import about, predictions, read_evaluation
 from tidegate.commands.prepare import compared_with
 from tidegate.commands.recording import record
 from tidegate.core.events import Judged, Looked
@@ -18,10 +18,11 @@ from tidegate.core.losses import LOSSY
 from tidegate.core.losses import judge as loss_of
 from tidegate.core.model import Digests, Verdict
 from tidegate.core.pictures import picture
+from tidegate.core.reuse import told
 from tidegate.core.system import Measurements
 from tidegate.errors import NotJudgedError
-from tidegate.home import PREDICTIONS, VERDICT
-from tidegate.predictions import read
+from tidegate.home import VERDICT
+from tidegate.own_metrics import with_measured
 from tidegate.render.verdict import document
 from tidegate.render.verdict_table import text
 
@@ -84,7 +85,7 @@ def advise(context: Context, *, pull: int | None, publish: bool) -> Verdict:
     unreachable = state.champion is not None and evaluation.champion is None
     if not unreachable:
         _check_current(evaluation, trained, state)
-    verdict = _judged(context, trained, evaluation, state, unreachable=unreachable)
+    verdict = _judged(context, trained, evaluation, state, unreachable=unreachable, advice=True)
     if publish:
         look = Looked(
             outcome=str(verdict.outcome),
@@ -104,18 +105,24 @@ def unseen(book: Book, look: Looked) -> Looked | None:
     return None if f"{look.candidate}/{look.rules}" in seen else look
 
 
-def _judged(
+def _judged(  # noqa: PLR0913 (what is judged, and for whom)
     context: Context,
     trained: RunRecord,
     evaluation: Evaluation,
     state: State,
     *,
     unreachable: bool = False,
+    advice: bool = False,
 ) -> Verdict:
-    """Judge what was evaluated and leave ``verdict.json`` in the bundle."""
+    """Judge what was evaluated and leave ``verdict.json`` in the bundle.
+
+    Advice is told no finer than a holdout with a budget may give away.
+    """
     bundle, config = context.bundle, context.config
     task = config.model.task
     table = predictions(context)
+    what = about(context, evaluation, table)
+    table = with_measured(table, config.gate, bundle, what)
     verdict = judge(
         table,
         config.gate,
@@ -142,15 +149,21 @@ def _judged(
         ],
         use=state.use(evaluation.holdout, evaluation.candidate, config.rules_digest),
     )
+    if advice:
+        verdict = told(verdict, config.gate)
     (bundle / VERDICT).write_text(json.dumps(document(verdict), indent=2, allow_nan=False) + "\n")
     runner = context.terminal.runner
-    drawn = picture(
-        table,
-        task,
-        names=config.model.classes,
-        candidate=trained.model_digest,
-        holdout=evaluation.holdout,
-        with_rows=not (runner and runner.from_fork),
+    drawn = (
+        None
+        if verdict.rounded
+        else picture(  # a picture would tell what rounding hides
+            table,
+            task,
+            names=config.model.classes,
+            candidate=trained.model_digest,
+            holdout=evaluation.holdout,
+            with_rows=not (runner and runner.from_fork),
+        )
     )
     pictures.save(bundle, drawn)
     return verdict
@@ -183,23 +196,6 @@ def show(context: Context, verdict: Verdict) -> None:
 
 def _of(measurements: Mapping[str, Mapping[str, Any]], role: str) -> dict[str, Any]:
     return {metric: roles[role] for metric, roles in measurements.items() if role in roles}
-
-
-def predictions(context: Context) -> Predictions:
-    """Return the table that ``evaluate`` left in the bundle.
-
-    Raises:
-        ConfigError: it is not what it must be.
-    """
-    config = context.config
-    return read(
-        context.bundle / PREDICTIONS,
-        task=config.model.task,
-        by=config.gate.columns,
-        classes=config.model.classes,
-        group=config.data.group is not None,
-        weight=config.data.weight is not None,
-    )
 
 
 def _loss_center(context: Context, table: Predictions) -> float | None:

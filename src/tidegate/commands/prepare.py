@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tidegate import bundles, columns
+from tidegate import bundles, columns, own_metrics
 from tidegate.cases import INPUT, Case, Reference, save_case
 from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.serving import serving
@@ -22,6 +22,7 @@ from tidegate.core.model import Task
 from tidegate.digests import file_digest, folder_digest
 from tidegate.errors import ConfigError, Exit, NotJudgedError, RefusedError, TidegateError
 from tidegate.git import text
+from tidegate.holdout import content_digest
 from tidegate.home import MODEL, PROFILE
 from tidegate.tables import read_table
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from tidegate.core.config import Gate
     from tidegate.core.model import VersionRef
     from tidegate.core.state import State
     from tidegate.terminal import Terminal
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     """Write the case and the models it is about."""
     context = Context.of(args, terminal, base=args.base)
+    refuse_own_metrics(context.config.gate)
     state = context.ledger().read().state
     if reason := settled(context, state, pull_request=args.base is not None):
         terminal.outputs(work="none", reason=reason)
@@ -99,6 +102,21 @@ def settled(context: Context, state: State, *, pull_request: bool) -> str:
     if state.champion is not None and state.champion.recipe == recipe:
         return f"version {state.champion.version}, which serves, is of this very recipe"
     return ""
+
+
+def refuse_own_metrics(gate: Gate) -> None:
+    """Say at once that no job computes the user's own metrics, before anything is trained.
+
+    Raises:
+        ConfigError: a rule names one.
+    """
+    if own_metrics.needed(gate):
+        names = ", ".join(own.name for own in gate.own if own.name in gate.metrics)
+        raise ConfigError(
+            f"the workflows cannot compute metrics of your own (gate.metrics: {names})",
+            remedy="Such rules are judged by `tidegate run`, `tidegate evaluate` and `tidegate gate` on a "
+            "machine of your own. Take the rule out of mlops.yaml for these workflows.",
+        )
 
 
 def refuse_quarantined(state: State, recipe: str) -> None:
@@ -156,7 +174,7 @@ def build(
         commit=context.head,
         base=text(context.repository, "rev-parse", base) if base else None,
         input=file_digest(folder / INPUT),
-        holdout=file_digest(context.path(config.data.holdout, "data.holdout")),
+        holdout=content_digest(rows, config.data.id, config.data.target),
         predict=config.predict.run,
         hidden=tuple(_within(context, raw) for raw in (config.data.train, config.data.holdout)),
         timeout=config.predict.timeout,

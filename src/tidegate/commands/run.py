@@ -17,6 +17,7 @@ from tidegate.core.events import Phase
 from tidegate.core.model import Outcome
 from tidegate.errors import ConfigError, Exit, NotJudgedError, RefusedError
 from tidegate.git import text
+from tidegate.holdout import content_of
 
 if TYPE_CHECKING:
     import argparse
@@ -124,17 +125,21 @@ def _judged(context: Context, state: State, record: RunRecord) -> Outcome:
     """Return the gate's outcome; judge only what was not judged so: champion, rules, holdout."""
     serving = state.champion.digest if state.champion else None
     known = state.verdicts.get(record.model_digest)
-    same = (serving, context.config.rules_digest, record.holdout_digest)
+    data = context.config.data
+    holdout = content_of(context.path(data.holdout, "data.holdout"), data)
+    same = (serving, context.config.rules_digest, holdout)
     again = known is not None and known.outcome == Outcome.ERROR  # what was wrong may be mended
     again = again and record.model_digest not in state.overridden
-    if not again and known and (known.champion, known.rules, known.holdout) == same:
-        context.terminal.progress(f"judged already: {known.outcome}")
-        return Outcome(known.outcome)
     try:
         evaluation = read_evaluation(context.bundle)
         stale = not is_current(evaluation, record, state) or bool(evaluation.silent)
+        stale = stale or evaluation.file != record.holdout_digest  # the same rows, other features
     except NotJudgedError:
         stale = True
+    decided = known and (known.champion, known.rules, known.holdout) == same
+    if known and decided and not again and not stale:
+        context.terminal.progress(f"judged already: {known.outcome}")
+        return Outcome(known.outcome)
     if stale:
         evaluate(context)
     verdict = judge_bundle(context)
