@@ -18,7 +18,8 @@ from tests.core.catalogue import CLASSES, VALUES
 from tidegate.core.metrics.kinds import Resampled
 from tidegate.core.metrics.table import find
 from tidegate.core.model import Task
-from tidegate.core.table import CANDIDATE, CHAMPION, Predictions, Rows
+from tidegate.core.rows import Rows
+from tidegate.core.table import CANDIDATE, CHAMPION, Predictions
 
 if TYPE_CHECKING:
     from tidegate.core.metrics.kinds import Codes, Floats
@@ -61,14 +62,14 @@ def population(task: Task) -> tuple[Floats, Floats, Floats, Codes]:
                 query,
             )
         case Task.MULTICLASS:
-            truth = rng.choice(CLASSES, n, p=[0.5, 0.3, 0.2])
+            label = rng.choice(CLASSES, n, p=[0.5, 0.3, 0.2])
             both = rng.normal(size=(n, CLASSES))
-            both[np.arange(n), truth] += 1.5
+            both[np.arange(n), label] += 1.5
             models = []
             for size in (0.4, 0.6):
                 logits = both + size * rng.normal(size=(n, CLASSES))
                 models.append(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
-            return truth.astype(np.float64), models[0], models[1], query
+            return label.astype(np.float64), models[0], models[1], query
         case Task.REGRESSION:
             truth = 5 + rng.gamma(4, 2, n)
             both = truth + 1.5 * normal[0]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tidegate.core.metrics.interval import Statistic
     from tidegate.core.metrics.table import Metric
     from tidegate.core.model import Margin
-    from tidegate.core.table import Rows
+    from tidegate.core.rows import Rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

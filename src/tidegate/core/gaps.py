@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tidegate.core.metrics.interval import Statistic
     from tidegate.core.metrics.kinds import Floats
     from tidegate.core.metrics.table import Metric
-    from tidegate.core.table import Rows
+    from tidegate.core.rows import Rows
 
 _NORMAL = NormalDist()
 

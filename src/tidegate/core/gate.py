@@ -36,13 +36,16 @@ from tidegate.core.gaps import Groups, gap
 from tidegate.core.metrics.interval import holm
 from tidegate.core.metrics.table import find, is_system
 from tidegate.core.model import Cause, Digests, Direction, Kind, Level, Outcome, Verdict, worst
+from tidegate.core.rows import Rows, groups
+from tidegate.core.sums.survey import survey
 from tidegate.core.system import Measurements, system
-from tidegate.core.table import ANCHOR, CHAMPION, Rows, groups
+from tidegate.core.table import ANCHOR, CHAMPION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tidegate.core.config import Gate, Rule, SliceRule
+    from tidegate.core.metrics.table import Metric
     from tidegate.core.model import Finding, Reuse, Task
     from tidegate.core.table import Predictions
 
@@ -152,18 +155,17 @@ def _shown_better(finding: Finding) -> bool:
 
 
 def _of_predictions(case: _Case) -> Iterator[Finding]:
-    everything = Group(rows=Rows(case.table), confidence=case.gate.confidence)
+    wanted = [by for by in case.gate.groupings if all(name in case.table.slices for name in by)]
+    surveyed = survey(case.table, _metrics(case), wanted)
+    rows = Rows(case.table, summary=surveyed.everything if surveyed else None)
+    everything = Group(rows=rows, confidence=case.gate.confidence)
     if case.gate.exact is not None:
         yield from exact_findings(case.table, case.gate, case.gate.exact, case.task, everything)
         return
     for rule in case.gate.rules:
         if not is_system(rule.metric):
             yield from _headline(case, rule, everything)
-    partitions = {
-        by: list(groups(case.table, by))
-        for by in case.gate.groupings
-        if all(name in case.table.slices for name in by)
-    }
+    partitions = {by: list(groups(case.table, by, surveyed)) for by in wanted}
     for critical in (True, False):
         found: list[Finding] = []
         for slice_rule in case.gate.slices:
@@ -178,11 +180,18 @@ def _of_predictions(case: _Case) -> Iterator[Finding]:
                 clustered=clustered,
                 confidence=case.gate.confidence,
             )
-            yield from gap(gap_rule, find(gap_rule.metric, case.task), parts)
+            yield from gap(gap_rule, find(gap_rule.metric, case.task, case.gate.own), parts)
+
+
+def _metrics(case: _Case) -> list[Metric]:
+    """Return every metric of predictions that a rule is about, once."""
+    rules = (*case.gate.rules, *case.gate.slices, *case.gate.gaps)
+    names = dict.fromkeys(rule.metric for rule in rules if not is_system(rule.metric))
+    return [find(name, case.task, case.gate.own) for name in names]
 
 
 def _headline(case: _Case, rule: Rule, everything: Group) -> Iterator[Finding]:
-    metric = find(rule.metric, case.task)
+    metric = find(rule.metric, case.task, case.gate.own)
     limits = ((Kind.FLOOR, rule.at_least), (Kind.CEILING, rule.at_most))
     for kind, limit in limits:
         if limit is not None:
@@ -200,7 +209,7 @@ def _headline(case: _Case, rule: Rule, everything: Group) -> Iterator[Finding]:
 
 
 def _sliced(case: _Case, rule: SliceRule, parts: list[tuple[str, Rows]]) -> Iterator[Finding]:
-    metric = find(rule.metric, case.task)
+    metric = find(rule.metric, case.task, case.gate.own)
     for label, rows in parts:
         group = Group(
             rows=rows,

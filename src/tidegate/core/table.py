@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.core.metrics.estimate import estimate
-from tidegate.core.metrics.interval import contrast, single
-from tidegate.core.metrics.joint import joint_of
-from tidegate.core.metrics.kinds import Resampled
-from tidegate.core.metrics.resampling import Replicates, resample
+from tidegate.core.metrics.resampling import Replicates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tidegate.core.metrics.interval import Statistic
-    from tidegate.core.metrics.joint import Joint
     from tidegate.core.metrics.kinds import Codes, Floats
-    from tidegate.core.metrics.table import Metric
 
 SliceColumn: TypeAlias = tuple[Sequence[str], npt.NDArray[np.integer[Any]]]
 CANDIDATE, CHAMPION, ANCHOR = "candidate", "champion", "anchor"
@@ -43,6 +35,8 @@ class Predictions:
             means that the row has no value.
         group: codes, shape (n,): rows of one user, session or query have the same; 0 .. groups - 1.
         weight: shape (n,), finite, at least 0, not all 0.
+        measured: (own metric, label of a group of rows or None for all) -> what was measured there,
+            the models in the order candidate, champion, anchor.
 
     Raises:
         ValueError: columns of different lengths.
@@ -56,6 +50,7 @@ class Predictions:
     slices: Mapping[str, SliceColumn] = field(default_factory=dict)
     group: Codes | None = None
     weight: Floats | None = None
+    measured: Mapping[tuple[str, str | None], Replicates] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         columns = [*self.columns(), *((name, codes) for name, (_, codes) in self.slices.items())]
@@ -78,143 +73,33 @@ class Predictions:
             if values is not None:
                 yield name, values
 
+    def of(self, model: str) -> Floats:
+        """Return a model's predictions, which must be there."""
+        values: Floats = getattr(self, model)
+        return values
 
-class Rows:
-    """Some rows of a table, with every metric computed on them at most once.
+    def models(self) -> tuple[str, ...]:
+        """Return which models there are, the candidate first."""
+        return tuple(name for name, _ in self.columns() if name != "y_true")
 
-    The independent unit is the row, or the group of rows where the table has groups
-    (``data.group``): ``units`` counts them, and it is units that a rule's least number is about,
-    because a user's thousandth row says next to nothing about the next user.
-    """
+    def classes(self) -> int:
+        """Return how many classes the truth may have, if it is one of classes: K, or 2."""
+        return self.candidate.shape[1] if self.candidate.ndim == 2 else 2
 
-    def __init__(self, table: Predictions, rows: npt.NDArray[np.intp] | None = None) -> None:
-        self._columns = {
-            name: values if rows is None else values[rows] for name, values in table.columns()
-        }
-        self.models = [name for name in (CANDIDATE, CHAMPION, ANCHOR) if name in self._columns]
-        self.n = len(self._columns[CANDIDATE])
-        self._weight = _of(table.weight, rows)
-        self._cluster: Codes | None = None
-        self.units = self.n
-        if table.group is not None:
-            present, cluster = np.unique(_of(table.group, rows), return_inverse=True)
-            self._cluster, self.units = cluster, len(present)
-        self._found: dict[str, Joint | Replicates] = {}
+    def part(self, start: int, stop: int) -> Predictions:
+        """Return the rows from ``start`` up to ``stop``, without copying any."""
+        return self.take(slice(start, stop))
 
-    def has(self, model: str) -> bool:
-        """Whether the table holds this model's predictions."""
-        return model in self._columns
-
-    def value(self, metric: Metric, model: str) -> float | None:
-        """Return the metric's value for one model; None where it is undefined or not there."""
-        if not self.has(model):
-            return None
-        values = self._of_models(metric).values
-        value = float(values[self.models.index(model)])
-        return value if math.isfinite(value) else None
-
-    def single(self, metric: Metric, model: str, confidence: float) -> Statistic | None:
-        """Return one model's own value with its error; None where it is undefined or not there."""
-        if self.value(metric, model) is None:
-            return None
-        found, index = self._of_models(metric), self.models.index(model)
-        if isinstance(found, Replicates):
-            return found.single(index)
-        return single(found, index, confidence)
-
-    def contrast(
-        self, metric: Metric, candidate: str, reference: str, k: float = 1.0
-    ) -> Statistic | None:
-        """Return ``candidate - k * reference`` with its paired error."""
-        if self.value(metric, candidate) is None or self.value(metric, reference) is None:
-            return None
-        found = self._of_models(metric)
-        mine, other = self.models.index(candidate), self.models.index(reference)
-        if isinstance(found, Replicates):
-            return found.contrast(mine, other, k)
-        return contrast(found, mine, other, k)
-
-    def smaller_class(self) -> int:
-        """Return how many units have a row of the rarest class, of those that may occur."""
-        truth = self._columns["y_true"].astype(np.intp)
-        if self._cluster is None:
-            return int(np.bincount(truth, minlength=self._classes).min())
-        seen = np.unique(self._cluster * self._classes + truth) % self._classes
-        return int(np.bincount(seen, minlength=self._classes).min())
-
-    @property
-    def _classes(self) -> int:
-        candidate = self._columns[CANDIDATE]
-        return candidate.shape[1] if candidate.ndim == 2 else 2
-
-    def _of_models(self, metric: Metric) -> Joint | Replicates:
-        name = metric.entry.name
-        if name not in self._found:
-            kind = metric.kind
-            self._found[name] = (
-                self._resample(kind) if isinstance(kind, Resampled) else self._join(metric)
-            )
-        return self._found[name]
-
-    def _join(self, metric: Metric) -> Joint:
-        truth = self._columns.get("y_true")
-        estimates = [
-            estimate(
-                metric.kind,
-                self._columns[model] if truth is None else truth,
-                self._columns[model],
-                weight=self._weight,
-                query=self._cluster,
-                classes=self._classes,
-            )
-            for model in self.models
-        ]
-        units = self.smaller_class() if metric.min_per_class else self.units
-        return joint_of(
-            estimates,
-            n=self.n,
-            cluster=self._cluster,
-            clusters=self.units,
-            df=max(units - 1, 1),
+    def take(self, rows: slice | Codes) -> Predictions:
+        """Return some rows."""
+        return replace(
+            self,
+            candidate=self.candidate[rows],
+            y_true=None if self.y_true is None else self.y_true[rows],
+            champion=None if self.champion is None else self.champion[rows],
+            anchor=None if self.anchor is None else self.anchor[rows],
+            ids=None if self.ids is None else self.ids[rows],
+            slices={name: (known, codes[rows]) for name, (known, codes) in self.slices.items()},
+            group=None if self.group is None else self.group[rows],
+            weight=None if self.weight is None else self.weight[rows],
         )
-
-    def _resample(self, kind: Resampled) -> Replicates:
-        truth = self._columns.get("y_true")
-        return resample(
-            kind,
-            truth,
-            [self._columns[model] for model in self.models],
-            weight=self._weight,
-            cluster=self._cluster,
-        )
-
-
-def _of(values: npt.NDArray[Any] | None, rows: npt.NDArray[np.intp] | None) -> Any:
-    return values if values is None or rows is None else values[rows]
-
-
-def groups(table: Predictions, by: tuple[str, ...]) -> Iterator[tuple[str, Rows]]:
-    """Yield every group of rows that share the values of the ``by`` columns, with its label.
-
-    Only combinations that occur are yielded; rows without a value belong to no group.
-    """
-    codes = np.zeros(table.n, dtype=np.int64)
-    complete = np.ones(table.n, dtype=np.bool_)
-    for name in by:
-        categories, column = table.slices[name]
-        codes = codes * len(categories) + column
-        complete &= column >= 0
-    rows = np.flatnonzero(complete)
-    order = rows[np.argsort(codes[rows], kind="stable")]
-    present, starts = np.unique(codes[order], return_index=True)
-    for code, members in zip(present, np.split(order, starts[1:]), strict=False):
-        yield _label(table, by, int(code)), Rows(table, members)
-
-
-def _label(table: Predictions, by: tuple[str, ...], code: int) -> str:
-    parts = []
-    for name in reversed(by):
-        categories = table.slices[name][0]
-        code, index = divmod(code, len(categories))
-        parts.append(f"{name}={categories[index]}")
-    return ", ".join(reversed(parts))

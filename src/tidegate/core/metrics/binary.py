@@ -10,7 +10,7 @@ from tidegate.core.metrics.kinds import Cells, Smooth
 from tidegate.core.metrics.means import mean_of_one
 
 if TYPE_CHECKING:
-    from tidegate.core.metrics.kinds import Codes, Floats
+    from tidegate.core.metrics.kinds import Cell, Floats
 
 THRESHOLD = 0.5  # a probability of exactly 0.5 counts as class 1
 CONFUSION = 4  # true negative, false positive, false negative, true positive
@@ -33,13 +33,15 @@ def squared_distance(truth: Floats, probability: Floats) -> Floats:
     return np.square(probability - truth)
 
 
-def confusion(truth: Floats, probability: Floats, _classes: int = 2) -> Codes:
+def confusion(truth: Floats, probability: Floats, _classes: int = 2) -> Cell:
     """Return each row's cell of the confusion matrix at 0.5: ``2 * truth + decision``.
 
     >>> confusion(np.array([0.0, 1.0, 1.0]), np.array([0.5, 0.2, 0.9]))
-    array([1, 2, 3])
+    array([1, 2, 3], dtype=uint8)
     """
-    return 2 * truth.astype(np.intp) + (probability >= THRESHOLD)
+    decision = (probability >= THRESHOLD).view(np.uint8)
+    cell: Cell = (truth == 1.0).view(np.uint8) * np.uint8(2) + decision
+    return cell
 
 
 def of_confusion(counts: Floats) -> tuple[float, Floats] | None:

@@ -8,7 +8,8 @@ for tables larger than memory:
 * :class:`Cells`: a function of how many rows fall into each of a few cells (a confusion matrix);
 * :class:`Ranked`: a function of the order of the scores, for two classes;
 * :class:`Queried`: the mean over queries of a value per query (a ranking);
-* :class:`Resampled`: anything else, a function of columns and weights, bootstrapped.
+* :class:`Resampled`: anything else, a function of columns and weights, bootstrapped;
+* :class:`Measured`: a user's own, which runs nowhere near us.
 
 Weights are the rows' own (``data.weight``) times, in a bootstrap, how often a row was drawn. All
 counts and means that a formula is given are weighted; weights are divided by their mean first, so
@@ -61,12 +62,14 @@ class Cells:
     ``cell(truth, prediction, classes)`` names every row's cell, 0 .. ``size(classes)`` - 1;
     ``classes`` is how many classes there are (2 for task binary). ``influence`` is of one row in the
     cell, its mean over the rows 0. ``marks``: cells that count 1 make a proportion of the rest.
+    ``whole``, shape (cells,) of 0 and 1: the value is a share of the rows in these cells only.
     """
 
     cell: Callable[[Floats, Floats, int], Cell]
     size: Callable[[int], int]
     formula: Callable[[Floats], tuple[float, Floats] | None]
     marks: bool = False
+    whole: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,10 +81,17 @@ class Ranked:
     ``one_vs_rest``, for predictions of shape (n, K): the metric is the plain mean, over the classes,
     of the formula on the class's column against "the truth is this class"; undefined when it is
     for any class.
+    ``binned``, for many rows: the influence may be looked up in fine bins of the score, and the value
+    never falls when a row of class 1 changes places with one of class 0 above it, so that what scores
+    known up to a bin can come to lies between the best and the worst order. ``of_sorted(keys) ->
+    (value, doubt)`` is a short cut then, keys as :mod:`tidegate.core.sums.ranks` makes them: ascending,
+    score above the lowest bit, the class in it; both classes occur.
     """
 
     formula: Callable[[Floats, Floats], tuple[float, Floats, Floats] | None]
     one_vs_rest: bool = False
+    binned: bool = False
+    of_sorted: Callable[[Keys], tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,4 +115,9 @@ class Resampled:
     formula: Callable[[Floats, Floats, Floats], float]
 
 
-Kind: TypeAlias = Smooth | Cells | Ranked | Queried | Resampled
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """A user's own metric: computed elsewhere, with its bootstrap; the table brings what came of it."""
+
+
+Kind: TypeAlias = Smooth | Cells | Ranked | Queried | Resampled | Measured

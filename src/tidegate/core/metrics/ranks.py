@@ -10,7 +10,7 @@ from tidegate.core.metrics.estimate import dot
 from tidegate.core.metrics.kinds import Ranked
 
 if TYPE_CHECKING:
-    from tidegate.core.metrics.kinds import Floats
+    from tidegate.core.metrics.kinds import Floats, Keys
 
 
 def area(positives: Floats, negatives: Floats) -> tuple[float, Floats, Floats] | None:
@@ -42,6 +42,41 @@ def area(positives: Floats, negatives: Floats) -> tuple[float, Floats, Floats] |
     up = _scale(n, ones) * (beaten - value)
     down = _scale(n, zeros) * ((1.0 - value) - under)
     return value, up, down
+
+
+def area_of_sorted(keys: Keys) -> tuple[float, float]:
+    """Return the area under the ROC curve of sorted keys, and half the share of pairs they leave tied.
+
+    Mann and Whitney's U from the ranks of class 1; of two classes with one score half the pairs count.
+
+    >>> area_of_sorted(np.array([2, 4, 5, 9], dtype=np.uint32))
+    (0.875, 0.125)
+    """
+    ones, places = _sum_of_places(keys)
+    zeros = len(keys) - ones
+    # Class 0 sorts below class 1 of the same score: every such pair was counted whole.
+    mixed = np.flatnonzero((keys[1:] ^ keys[:-1]) == 1)
+    mixed = mixed[(keys[mixed] & 1) == 0]
+    zero, one = keys[mixed], keys[mixed] + np.uint32(1)
+    of_zero = mixed + 1 - np.searchsorted(keys, zero, side="left")
+    of_one = np.searchsorted(keys, one, side="right") - mixed - 1
+    tied = int((of_zero * of_one).sum())
+    beaten = places - ones * (ones - 1) // 2
+    pairs = ones * zeros
+    return (beaten - 0.5 * tied) / pairs, 0.5 * tied / pairs
+
+
+def _sum_of_places(keys: Keys) -> tuple[int, int]:
+    """Return how many keys are of class 1, and the sum of their places, the first being 0."""
+    marks = keys & np.uint32(1)
+    width = 1 << 12
+    whole = len(marks) // width * width
+    table = marks[:whole].reshape(-1, width)
+    in_row, in_column = table.sum(axis=1, dtype=np.int64), table.sum(axis=0, dtype=np.int64)
+    rest = np.flatnonzero(marks[whole:]) + whole
+    ones = int(in_row.sum()) + len(rest)
+    places = int(in_row @ np.arange(len(in_row))) * width + int(in_column @ np.arange(width))
+    return ones, places + int(rest.sum())
 
 
 def _scale(n: float, group: float) -> float:
@@ -85,5 +120,5 @@ def precision_by_recall(
     return value, (precision - value + c - d) * scale, -d * scale
 
 
-ROC_AUC = Ranked(formula=area)
-AVERAGE_PRECISION = Ranked(formula=precision_by_recall)
+ROC_AUC = Ranked(formula=area, binned=True, of_sorted=area_of_sorted)
+AVERAGE_PRECISION = Ranked(formula=precision_by_recall, binned=True)

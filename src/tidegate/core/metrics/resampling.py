@@ -44,6 +44,11 @@ class Replicates:
         return _percentile(value, self.draws[:, candidate] - k * self.draws[:, reference], self.n)
 
 
+def nothing(models: int, n: int) -> Replicates:
+    """Return what is known of a metric that nobody measured: it is undefined for every model."""
+    return Replicates(values=np.full(models, np.nan), draws=np.empty((0, models)), n=n)
+
+
 def _percentile(value: float, draws: Floats, n: int) -> Percentile:
     """Return the statistic; none of a resample's undefined values may narrow the interval."""
     defined = draws[np.isfinite(draws)]

@@ -1,0 +1,188 @@
+"""All closed-form metrics of all models on all groups, from one pass over a large table."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tidegate.core.sums import counts, moments, ranks
+from tidegate.core.sums.accumulator import Accumulator, plan_for
+from tidegate.core.sums.layout import lay_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tidegate.core.metrics.joint import Joint
+    from tidegate.core.metrics.kinds import Codes, Floats
+    from tidegate.core.metrics.table import Metric
+    from tidegate.core.sums.layout import By
+    from tidegate.core.sums.ranks import Lookup
+    from tidegate.core.table import Predictions
+
+FROM_ROWS = 30_000  # below, the exact path takes milliseconds
+BATCH = 1 << 15
+_THREADS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What was found on one group of rows.
+
+    Attributes:
+        n: its rows.
+        joints: metric -> all models; a metric that is not here needs the rows themselves.
+        smaller_class: rows of the rarest class; None where no metric needs it.
+    """
+
+    n: int
+    joints: dict[str, Joint] = field(default_factory=dict)
+    smaller_class: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """The summaries of all rows and of every group: partition -> (product code -> summary)."""
+
+    everything: Summary
+    groups: dict[By, dict[int, Summary]]
+
+
+def survey(
+    table: Predictions,
+    metrics: Sequence[Metric],
+    partitions: Sequence[By],
+    *,
+    threads: int = _THREADS,
+) -> Survey | None:
+    """Evaluate metrics on all rows and on every group of these partitions.
+
+    The number of threads changes nothing but the time: batches are cut by row numbers and merged in
+    their order.
+
+    Returns:
+        The survey; None where it does not pay or the rows are not independent and equal (clusters,
+        weights): the exact path then looks at the rows of every group.
+    """
+    if table.n < FROM_ROWS or table.group is not None or table.weight is not None:
+        return None
+    layout = lay_out(table, partitions)
+    if layout is None:
+        return None
+    plan = plan_for(layout, metrics, table)
+
+    def of(start: int) -> Accumulator:
+        found = Accumulator(plan=plan)
+        found.update(table.part(start, min(start + BATCH, table.n)))
+        return found
+
+    total = Accumulator(plan=plan)
+    with ThreadPoolExecutor(threads) as pool:
+        for found in pool.map(of, range(0, table.n, BATCH)):
+            total.merge(found)
+        return finish(total, metrics, pool)
+
+
+def finish(total: Accumulator, metrics: Sequence[Metric], pool: ThreadPoolExecutor) -> Survey:
+    """Turn sums into metrics, group by group."""
+    layout = total.plan.layout
+    groups = {by: layout.groups(by, total.rows) for by in layout.partitions}
+    found: list[Codes] = [np.arange(layout.cells)]
+    found += [cells for parts in groups.values() for _, cells in parts]
+    summaries = iter(_summaries(total, metrics, found, pool))
+    everything = next(summaries)
+    return Survey(
+        everything=everything,
+        groups={by: {code: next(summaries) for code, _ in parts} for by, parts in groups.items()},
+    )
+
+
+def _summaries(
+    total: Accumulator, metrics: Sequence[Metric], groups: Sequence[Codes], pool: ThreadPoolExecutor
+) -> Iterator[Summary]:
+    smaller = {metric.entry.name: metric.min_per_class > 0 for metric in metrics}
+    ranked = _ranked(total, groups, pool) if total.plan.ranked else [{} for _ in groups]
+    plan, models = total.plan, len(total.plan.models)
+    for cells, joints in zip(groups, ranked, strict=True):
+        n, rarest = int(total.rows[cells].sum()), None
+        if plan.classes:
+            rarest = int(total.classes.reshape(-1, plan.classes)[cells].sum(axis=0).min())
+        for name, kind in plan.smooth.items():
+            df = max((rarest if smaller[name] and rarest is not None else n) - 1, 1)
+            sums, pivots = total.moments[name], plan.pivots[name]
+            joints[name] = moments.joint(kind, sums, pivots, cells, n=n, models=models, df=df)
+        for name, cell in plan.cells.items():
+            df = max((rarest if smaller[name] and rarest is not None else n) - 1, 1)
+            size, found = cell.size(plan.classes), total.counted[cell.cell]
+            joints[name] = counts.joint(cell, found, cells, size=size, models=models, df=df)
+        yield Summary(n=n, joints=joints, smaller_class=rarest)
+
+
+def _ranked(
+    total: Accumulator, groups: Sequence[Codes], pool: ThreadPoolExecutor
+) -> list[dict[str, Joint]]:
+    """Return every group's rankings, each of its steps spread over the threads.
+
+    Histograms of each cell; from their sums each group's influences; each cell's products of those, for
+    every group that it belongs to; the groups' values by sorting. The keys are used up.
+    """
+    plan = total.plan
+    models = range(len(plan.models))
+    cells = [cell for cell in range(plan.layout.cells) if total.rows[cell]]
+    within = {cell: [g for g, group in enumerate(groups) if cell in group] for cell in cells}
+
+    def count(cell: int) -> list[Codes]:
+        for model in models:
+            total.bins[model][cell] = [_whole(total.bins[model][cell])]
+            total.keys[model][cell] = [_whole(total.keys[model][cell])]
+        return [ranks.histogram(total.bins[model][cell][0]) for model in models]
+
+    counted = dict(zip(cells, pool.map(count, cells), strict=True))
+
+    def influences(group: Codes) -> tuple[list[Codes], dict[str, list[Lookup | None]]]:
+        here = [counted[cell] for cell in group.tolist() if cell in counted]
+        tables = [np.sum([one[model] for one in here], axis=0) for model in models]
+        of = {name: [ranks.lookup(kind, t) for t in tables] for name, kind in plan.ranked.items()}
+        return tables, of
+
+    looked = list(pool.map(influences, groups))
+
+    def products(cell: int) -> dict[str, Floats]:
+        bins = [total.bins[model][cell][0] for model in models]
+        return {
+            name: ranks.products([looked[g][1][name] for g in within[cell]], bins)
+            for name in plan.ranked
+        }
+
+    grams = [dict.fromkeys(plan.ranked, np.zeros((len(models), len(models)))) for _ in groups]
+    for cell, found in zip(cells, pool.map(products, cells), strict=True):
+        for name, gram in found.items():
+            for part, g in zip(gram, within[cell], strict=True):
+                grams[g][name] = grams[g][name] + part
+
+    def values(work: tuple[int, int]) -> dict[str, tuple[float, float] | None]:
+        g, model = work
+        here = [total.keys[model][cell][0] for cell in groups[g].tolist() if cell in counted]
+        keys = np.concatenate(here)
+        keys.sort()
+        return {name: ranks.value_of(kind, keys) for name, kind in plan.ranked.items()}
+
+    work = [(g, model) for g in range(len(groups)) for model in models]
+    valued = dict(zip(work, pool.map(values, work), strict=True))
+    result: list[dict[str, Joint]] = []
+    for g, (tables, of) in enumerate(looked):
+        result.append({})
+        for name in plan.ranked:
+            each = [valued[g, model][name] for model in models]
+            joint = ranks.joint(each, of[name], grams[g][name], tables[0])
+            if joint is not None:
+                result[g][name] = joint
+    return result
+
+
+def _whole(pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -1,0 +1,214 @@
+"""Sums that merge: the same numbers as the rows themselves give, in any order and on any threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tidegate.core.metrics.table import find
+from tidegate.core.model import Task
+from tidegate.core.rows import Rows, groups
+from tidegate.core.sums import ranks
+from tidegate.core.sums.accumulator import Accumulator, plan_for
+from tidegate.core.sums.layout import lay_out
+from tidegate.core.sums.survey import FROM_ROWS, Survey, finish, survey
+from tidegate.core.table import CANDIDATE, CHAMPION, Predictions
+
+if TYPE_CHECKING:
+    from tidegate.core.metrics.estimate import Floats
+    from tidegate.core.metrics.table import Metric
+
+BY = [("region",), ("region", "tier")]
+BINARY = ["roc_auc", "average_precision", "log_loss", "brier", "accuracy", "f1"]
+
+
+def _table(n: int = FROM_ROWS + 4321, *, decimals: int | None = None) -> Predictions:
+    rng = np.random.default_rng(3)
+    truth = (rng.random(n) < 0.3).astype(np.float64)
+    signal = 1.2 * truth + rng.normal(size=n) - 1
+
+    def model() -> Floats:
+        score = 1 / (1 + np.exp(-signal - 0.3 * rng.normal(size=n)))
+        return score if decimals is None else score.round(decimals)
+
+    region = rng.choice(5, n, p=[0.6, 0.3, 0.09, 0.009, 0.001]) - 1  # -1: no value
+    return Predictions(
+        y_true=truth,
+        candidate=model(),
+        champion=model(),
+        anchor=model(),
+        slices={
+            "region": (("n", "s", "e", "w"), region),
+            "tier": (("a", "b", "never"), rng.integers(0, 2, n)),
+        },
+    )
+
+
+def _metrics(names: list[str], task: Task = Task.BINARY) -> list[Metric]:
+    return [find(name, task) for name in names]
+
+
+def _pairs(table: Predictions, found: Survey) -> list[tuple[str, Rows, Rows]]:
+    """Return the exact rows and the surveyed ones of every group, by label."""
+    pairs = [("all", Rows(table), Rows(table, summary=found.everything))]
+    for by in BY:
+        exact, quick = list(groups(table, by)), list(groups(table, by, found))
+        assert [label for label, _ in exact] == [label for label, _ in quick]
+        pairs += [(label, a, b) for (label, a), (_, b) in zip(exact, quick, strict=True)]
+    return pairs
+
+
+def _same(exact: Rows, quick: Rows, metric: Metric, rel: float, label: str) -> None:
+    assert (exact.n, exact.smaller_class()) == (quick.n, quick.smaller_class())
+    for k in (1.0, 0.99):
+        one = exact.contrast(metric, CANDIDATE, CHAMPION, k)
+        other = quick.contrast(metric, CANDIDATE, CHAMPION, k)
+        assert (one is None) == (other is None), label
+        if one is not None and other is not None:
+            slack = max(rel * one.se, 1e-9) if rel > 1e-6 else 1e-9
+            assert other.centre == pytest.approx(one.centre, abs=slack), label
+            assert other.se == pytest.approx(one.se, rel=rel, abs=1e-12), label
+            assert (other.df, other.n) == (one.df, one.n)
+    own, mine = exact.single(metric, CANDIDATE, 0.95), quick.single(metric, CANDIDATE, 0.95)
+    if own is not None and mine is not None:
+        assert mine.se == pytest.approx(own.se, rel=rel, abs=1e-12), label
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_every_group_has_the_numbers_of_its_rows(name: str) -> None:
+    table, metrics = _table(), _metrics(BINARY)
+    found = survey(table, metrics, BY)
+    assert found is not None
+    rel = 0.01 if name in {"roc_auc", "average_precision"} else 1e-9
+    for label, exact, quick in _pairs(table, found):
+        _same(exact, quick, find(name, Task.BINARY), rel, label)
+
+
+def test_a_regression_far_from_zero_keeps_its_digits() -> None:
+    rng = np.random.default_rng(5)
+    n = FROM_ROWS
+    truth = 1e6 + rng.normal(0, 2, n)
+    table = Predictions(
+        y_true=truth,
+        candidate=truth + rng.normal(0, 1, n),
+        champion=truth + rng.normal(0.1, 1, n),
+        slices=_table(n).slices,
+    )
+    metrics = _metrics(["mae", "rmse", "r2"], Task.REGRESSION)
+    found = survey(table, metrics, BY)
+    assert found is not None
+    for label, exact, quick in _pairs(replace(table), found):
+        for metric in metrics:
+            one, other = exact.value(metric, CANDIDATE), quick.value(metric, CANDIDATE)
+            assert other == pytest.approx(one, abs=1e-9), label
+
+
+def test_the_number_of_threads_changes_no_digit() -> None:
+    table, metrics = _table(), _metrics(BINARY)
+    one, two = (survey(table, metrics, BY, threads=threads) for threads in (1, 2))
+    assert one is not None
+    assert two is not None
+    for name, joint in one.everything.joints.items():
+        assert joint.values.tolist() == two.everything.joints[name].values.tolist()
+        assert joint.gram.tolist() == two.everything.joints[name].gram.tolist()
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 0, 1]])
+@pytest.mark.parametrize("nested", [False, True], ids=["one by one", "pairs first"])
+def test_accumulators_merge_in_any_order(order: list[int], *, nested: bool) -> None:
+    table, metrics = _table(), _metrics(BINARY)
+    layout = lay_out(table, BY)
+    assert layout is not None
+    plan = plan_for(layout, metrics, table)
+    cuts = [0, 10, 9000, 20_000, table.n]
+    parts = []
+    for start, stop in pairwise(cuts):
+        part = Accumulator(plan=plan)
+        part.update(table.part(start, stop))
+        parts.append(part)
+    first, second, third, fourth = (parts[index] for index in order)
+    if nested:
+        third.merge(fourth)
+        first.merge(second)
+        first.merge(third)
+    else:
+        for other in (second, third, fourth):
+            first.merge(other)
+    with ThreadPoolExecutor(1) as pool:
+        merged = finish(first, metrics, pool)
+    whole = survey(table, metrics, BY)
+    assert whole is not None
+    for name, joint in whole.everything.joints.items():
+        assert merged.everything.joints[name].values == pytest.approx(joint.values, abs=1e-9)
+        assert merged.everything.joints[name].gram == pytest.approx(joint.gram, rel=1e-9)
+
+
+def test_rankings_in_doubt_are_left_to_the_rows() -> None:
+    """Rounded scores tie often: the keys cannot tell real ties from their own rounding."""
+    found = survey(_table(decimals=2), _metrics(["roc_auc", "log_loss"]), BY)
+    assert found is not None
+    assert set(found.everything.joints) == {"log_loss"}
+
+
+def test_a_model_that_hardly_moved_is_left_to_the_rows() -> None:
+    table = _table()
+    close = np.clip(table.candidate * (1 + 1e-7), 0, 1)
+    found = survey(replace(table, champion=close), _metrics(["roc_auc"]), BY)
+    assert found is not None
+    assert found.everything.joints == {}
+
+
+@pytest.mark.parametrize(
+    "score", [np.log, np.exp, lambda p: 1e6 * p - 5e5], ids=["log", "exp", "far"]
+)
+def test_scores_of_any_range_rank(score: object) -> None:
+    assert callable(score)
+    table = _table()
+    assert table.champion is not None
+    moved = replace(
+        table, candidate=score(table.candidate), champion=score(table.champion), anchor=None
+    )
+    metric = find("roc_auc", Task.BINARY)
+    found = survey(moved, [metric], [])
+    assert found is not None
+    _same(Rows(moved), Rows(moved, summary=found.everything), metric, 0.01, "all")
+
+
+def test_a_constant_feature_is_unknown_not_certain() -> None:
+    table = _table()
+    constant = replace(table, candidate=np.full(table.n, 0.7), champion=np.full(table.n, 0.69))
+    metric = find("mean", Task.GENERIC)
+    found = survey(replace(constant, y_true=None, anchor=None), [metric], BY)
+    assert found is not None
+    for label, _, quick in _pairs(replace(constant, y_true=None, anchor=None), found):
+        statistic = quick.contrast(metric, CANDIDATE, CHAMPION)
+        assert statistic is not None
+        assert not statistic.known, label
+
+
+@pytest.mark.parametrize("probability", [True, False])
+def test_keys_ascend_with_the_score(probability: bool) -> None:
+    rng = np.random.default_rng(1)
+    score = np.sort(
+        np.concatenate([rng.random(5000), 10.0 ** -rng.uniform(0, 40, 5000), [0, 0.5, 1]])
+    )
+    score = np.sort(np.concatenate([score, 1 - score])) if probability else score - score[::-1]
+    score.sort()
+    keys = ranks.keys_of(score, np.zeros(len(score)), probability=probability)
+    assert (keys[1:] >= keys[:-1]).all()
+    assert (keys & 1 == 0).all()
+
+
+def test_clusters_weights_and_small_tables_are_for_the_rows() -> None:
+    table = _table()
+    for other in (
+        replace(table, group=np.arange(table.n)),
+        replace(table, weight=np.ones(table.n)),
+        table.part(0, 100),
+    ):
+        assert survey(other, _metrics(BINARY), BY) is None
