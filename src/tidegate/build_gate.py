@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tidegate.build_metrics import limit_problems, metric_of
+from tidegate.build_own import own_metric, own_metrics
 from tidegate.core.catalog import AT_LEAST, AT_MOST, IMPROVES_BY, MARGIN, PROPORTIONS, is_system
 from tidegate.core.config import Adaptivity, Checks, Exact, GapRule, Gate, Rule, SliceRule
 from tidegate.core.model import Margin
@@ -23,11 +24,11 @@ _LIMITS = (AT_LEAST, AT_MOST, MARGIN, IMPROVES_BY)
 
 def build_gate(data: Mapping[str, Any], task: Task) -> tuple[Gate, list[Problem]]:
     """Build the gate's rules; with problems, an empty gate that judges nothing."""
-    problems: list[Problem] = []
+    own, problems = own_metrics(data.get("metrics", ()), task)
     seen: set[tuple[str, float | None]] = set()
     for index, rule in enumerate(data["rules"]):
         path = ("gate", "rules", index)
-        entry, found = metric_of(rule["metric"], task, (*path, "metric"))
+        entry, found = metric_of(rule["metric"], task, (*path, "metric"), own)
         problems += found
         if entry is None:
             continue
@@ -42,9 +43,9 @@ def build_gate(data: Mapping[str, Any], task: Task) -> tuple[Gate, list[Problem]
             )
         seen.add((entry.base, entry.value))
     for index, rule in enumerate(data.get("slices", ())):
-        problems += _group_problems(rule, task, ("gate", "slices", index))
+        problems += _group_problems(rule, task, ("gate", "slices", index), own)
     for index, rule in enumerate(data.get("gaps", ())):
-        problems += _group_problems(rule, task, ("gate", "gaps", index))
+        problems += _group_problems(rule, task, ("gate", "gaps", index), own)
         problems += _gap_problems(rule, ("gate", "gaps", index))
     problems += _guarantee_problems(data)
     if problems:
@@ -60,6 +61,7 @@ def build_gate(data: Mapping[str, Any], task: Task) -> tuple[Gate, list[Problem]
         budget=data.get("budget"),
         exact=_exact(data["exact"]) if "exact" in data else None,
         checks=Checks(**data.get("checks", {})),
+        own=tuple(own_metric(metric) for metric in data.get("metrics", ())),
     )
     return gate, []
 
@@ -136,8 +138,10 @@ def _rule_problems(rule: Mapping[str, Any], entry: Entry, path: Path) -> list[Pr
     return problems
 
 
-def _group_problems(rule: Mapping[str, Any], task: Task, path: Path) -> list[Problem]:
-    entry, problems = metric_of(rule["metric"], task, (*path, "metric"))
+def _group_problems(
+    rule: Mapping[str, Any], task: Task, path: Path, own: Mapping[str, Entry]
+) -> list[Problem]:
+    entry, problems = metric_of(rule["metric"], task, (*path, "metric"), own)
     if entry is not None and entry.system:
         problems.append(
             Problem(

@@ -18,11 +18,16 @@ _LIMITS = (AT_LEAST, AT_MOST, MARGIN, IMPROVES_BY)
 _COMPARING = frozenset({MARGIN, IMPROVES_BY})
 
 
-def metric_of(name: str, task: Task, path: Path) -> tuple[Entry | None, list[Problem]]:
+def metric_of(
+    name: str, task: Task, path: Path, own: Mapping[str, Entry]
+) -> tuple[Entry | None, list[Problem]]:
     """Return the metric that ``name`` is for this task, or what is wrong with the name."""
+    if name in own:
+        return own[name], []
     found = read(name, task)
     if isinstance(found, Misnamed):
-        fix = near(name.partition("@")[0], [known.partition("@")[0] for known in found.known])
+        names = [*(known.partition("@")[0] for known in found.known), *own]
+        fix = near(name.partition("@")[0], names)
         return None, [Problem(path=path, got=found.got, expected=found.expected, fix=fix)]
     return found, []
 

@@ -102,6 +102,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
             group=config.data.group is not None,
             weight=config.data.weight is not None,
         )
+        table = _with_own(args.predictions, table, config, path.parent)
     verdict = judge(
         table,
         gate,
@@ -114,6 +115,25 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     terminal.emit(document(verdict, notes))
     terminal.say(text(verdict, notes))
     return EXITS[verdict.outcome]
+
+
+def _with_own(path: Path, table: Predictions, config: Config, code: Path) -> Predictions:
+    """Have the user's own metrics computed, where a rule names one."""
+    from tidegate import own_metrics
+
+    if not own_metrics.needed(config.gate):
+        return table
+    import tempfile
+
+    from tidegate.digests import file_digest
+
+    digest = file_digest(path)
+    models = sum(name != "y_true" for name, _ in table.columns())
+    about = own_metrics.About(holdout=digest, rules=config.rules_digest, models=(digest,) * models)
+    with tempfile.TemporaryDirectory(prefix="tidegate-own-") as folder:
+        into = Path(folder)
+        own_metrics.measure(table, config, about, code=code, into=into)
+        return own_metrics.with_measured(table, config.gate, into, about)
 
 
 def _judge_commit(args: argparse.Namespace, terminal: Terminal) -> Exit:

@@ -38,7 +38,7 @@ def check_rules(gate: Gate, task: Task) -> None:
 
 
 def _check_quality(gate: Gate, task: Task) -> None:
-    entries = {m: find(m, task).entry for m in sorted(gate.metrics) if not is_system(m)}
+    entries = {m: find(m, task, gate.own).entry for m in sorted(gate.metrics) if not is_system(m)}
     for rule in gate.rules:
         if rule.metric in entries:
             _check_limits(rule, entries[rule.metric])
@@ -54,7 +54,7 @@ def check_grouped(gate: Gate, task: Task) -> None:
         ConfigError: a mean over queries, or over items with repeats.
     """
     for metric in sorted(gate.metrics):
-        if not is_system(metric) and find(metric, task).entry.grouped:
+        if not is_system(metric) and find(metric, task, gate.own).entry.grouped:
             raise ConfigError(
                 f"{metric} is a mean over groups of rows, and the table has no groups",
                 remedy="Add the column group: which query, or which item, a row belongs to.",

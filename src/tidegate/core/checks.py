@@ -151,7 +151,7 @@ def _slice_column(table: Predictions, name: str) -> Iterator[Finding]:
 
 
 def _ranked(gate: Gate, task: Task) -> bool:
-    return any(find(name, task).ranking for name in gate.metrics if not is_system(name))
+    return any(find(name, task, gate.own).ranking for name in gate.metrics if not is_system(name))
 
 
 def _same_model(table: Predictions, digests: Digests) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from tidegate.core.catalog import Entry
 from tidegate.core.clouds import Where
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         TrainOnVertex,
         Vertex,
     )
-    from tidegate.core.model import Margin, Task
+    from tidegate.core.model import Direction, Margin, Task
 
 
 class Format(StrEnum):
@@ -96,6 +97,27 @@ class Predict:
     serve: str | None = None  # a server on 127.0.0.1:$TIDEGATE_PORT answering POST /invocations
     timeout: float = 3600.0
     environment: Environment = Environment.AUTO
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnMetric:
+    """A metric that is a function of the user's: ``run`` is ``file.py:function``, beside ``mlops.yaml``."""
+
+    name: str
+    run: str
+    direction: Direction
+    low: float | None = None  # smallest possible value
+    high: float | None = None  # largest possible value
+
+    def entry(self, task: Task) -> Entry:
+        """Return its public face, like that of any metric."""
+        return Entry(
+            name=self.name,
+            direction=self.direction,
+            tasks=frozenset({task}),
+            low=self.low,
+            high=self.high,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +197,7 @@ class Gate:
     confidence: float = 0.95
     budget: int | None = None  # decisions a holdout may serve, over all of which the confidence is
     exact: Exact | None = None  # guarantee: exact
+    own: tuple[OwnMetric, ...] = ()  # the user's own metrics, whether or not a rule names them
     checks: Checks = field(default_factory=Checks)
 
     @property

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from tidegate.core.catalog import Entry, Misnamed, is_system, read
 from tidegate.core.metrics.formulas import FORMULAS, MIN_ROWS
+from tidegate.core.metrics.kinds import Measured
 from tidegate.core.model import Direction
 from tidegate.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tidegate.core.config import OwnMetric
     from tidegate.core.metrics.kinds import Kind
     from tidegate.core.model import Task
 
@@ -43,12 +45,17 @@ class Metric:
 
 
 @cache
-def find(name: str, task: Task) -> Metric:
+def find(name: str, task: Task, own: tuple[OwnMetric, ...] = ()) -> Metric:
     """Return the metric of that name, its parameter put in; the same object every time.
+
+    ``own`` are the user's own metrics, whose values come from elsewhere.
 
     Raises:
         ConfigError: no such metric of predictions, or not for this task.
     """
+    for mine in own:
+        if mine.name == name:
+            return Metric(entry=mine.entry(task), kind=Measured())
     entry = read(name, task)
     if isinstance(entry, Misnamed) or entry.system:
         expected = entry.expected if isinstance(entry, Misnamed) else "a metric of predictions"
