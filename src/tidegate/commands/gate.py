@@ -11,6 +11,7 @@ from tidegate.core.model import Digests, Margin, Outcome, Task
 from tidegate.errors import Exit
 
 if TYPE_CHECKING:
+    from tidegate.core.config import Config
     from tidegate.core.model import Verdict
     from tidegate.core.table import Predictions
     from tidegate.terminal import Terminal
@@ -74,7 +75,6 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     if args.predictions is None:
         return _judge_commit(args, terminal)
     from tidegate.core.gate import judge
-    from tidegate.core.system import Measurements
     from tidegate.core.system import Measurements
     from tidegate.predictions import infer_task, read
     from tidegate.render.verdict import document

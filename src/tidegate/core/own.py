@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tidegate.core.metrics.resampling import RESAMPLES
+from tidegate.core.rows import labelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,8 +39,6 @@ class Wanted:
 
 def wanted(table: Predictions, gate: Gate) -> Iterator[Wanted]:
     """Yield where the rules need a value of an own metric, each once, in a fixed order."""
-    from tidegate.core.rows import labelled
-
     for own in gate.own:
         if any(rule.metric == own.name for rule in gate.rules):
             yield Wanted(metric=own.name, slice=None, rows=None)
