@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,7 +27,7 @@ MLMODEL = {
 }  # fmt: skip
 
 
-def baited(root: Path, trap: Path, **changes: object) -> Jobs:
+def baited(root: Path, trap: Path, **changes: Any) -> Jobs:
     """Return the jobs of a push whose model is a good one, with traps in every file that loads."""
     repo = Repo.make(root / "repo", **changes)
     bait = f"cos\nsystem\n(S'touch {trap}'\ntR."
