@@ -3,7 +3,8 @@
 Whole rows may coincide by chance where columns have few values. How many will is predicted by the training
 table itself: of a fresh row of the same kind, the chance that none of N rows equals it is about the share of
 those N rows that stand alone (Good, "The population frequencies of species and the estimation of population
-parameters", Biometrika 1953, after Turing). Shared rows beyond what this predicts are a leak.
+parameters", Biometrika 1953, after Turing). Shared rows beyond what this predicts are a leak. Where nearly
+every row has a twin, a leaked one looks like any other: there only ids can tell.
 
 Only 64-bit hashes are kept. Of the training rows those below a bound that halves whenever too many are kept:
 copies share their hash, so whether a row stands alone is known exactly for those that are kept.
@@ -113,7 +114,7 @@ class Overlap:
         kept = np.concatenate(self._kept)
         copies = np.unique(kept, return_counts=True)[1]
         scale = 2.0**self._halved
-        once, twice = (scale * np.count_nonzero(copies == k) for k in (1, 2))
+        once, twice = (float(scale * np.count_nonzero(copies == k)) for k in (1, 2))
         variance = (once * (1 - min(1.0, once / n)) + 2 * twice + (scale - 1) * once) / n**2
         return max(0.0, 1 - once / n), _SURE * sqrt(variance) + 3 / n
 
