@@ -6,14 +6,17 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from tests.engine import Engine
 from tests.render.samples import ANCHOR, AUC, FLOOR, LATENCY, LOSS, Seen, reports, slices, verdict
 from tests.render.stories import pull_requests
 from tidegate.core import story as stories
-from tidegate.core.model import Cause, Finding, Margin, Outcome
-from tidegate.render import charts
+from tidegate.core.model import Cause, Direction, Finding, Kind, Margin, Outcome, Task
+from tidegate.core.pictures import Pictures, picture
+from tidegate.core.table import Predictions
+from tidegate.render import charts, heat
 from tidegate.render.html import html
 from tidegate.render.place import Place, place
 from tidegate.render.report import Report
@@ -30,7 +33,22 @@ _LOADS = {"src", "href", "srcset", "data", "poster", "action", "formaction", "ba
 _ELEMENTS = {"script", "link", "img", "iframe", "object", "embed", "form", "base", "foreignobject"}
 
 
-def _named(name: str) -> Report:
+def drawn(task: Task = Task.BINARY, name: str = "JFK", n: int = 600) -> Pictures:
+    """Return pictures of random predictions; every name in them is ``name``."""
+    rng = np.random.default_rng(0)
+    truth = np.round(rng.random(n))
+    shape = (n, 2) if task is Task.MULTICLASS else (n,)
+    table = Predictions(
+        y_true=truth, candidate=rng.random(shape), champion=rng.random(shape),
+        ids=np.array([f"{name}{i}" for i in range(n)], dtype=object),
+        slices={name: ((name,), np.zeros(n, dtype=np.intp))},
+    )  # fmt: skip
+    found = picture(table, task, names=[name, name])
+    assert found is not None
+    return found
+
+
+def _named(name: str, task: Task = Task.BINARY) -> Report:
     findings = [
         replace(finding, slice=name, metric=name, outcome=outcome, cause=cause, decides=decides)
         for finding in (AUC, FLOOR, LATENCY, *slices(3))
@@ -45,12 +63,14 @@ def _named(name: str) -> Report:
         champion=name,
         candidate=name,
         run=replace(report.run, params={name: name}, environment={name: name}),
+        pictures=drawn(task, name),
     )
 
 
+@pytest.mark.parametrize("task", [Task.BINARY, Task.MULTICLASS])
 @pytest.mark.parametrize("name", _HOSTILE)
-def test_a_hostile_name_changes_text_and_nothing_else(name: str) -> None:
-    seen, benign = Seen.page(html(_named(name))), Seen.page(html(_named("name")))
+def test_a_hostile_name_changes_text_and_nothing_else(name: str, task: Task) -> None:
+    seen, benign = Seen.page(html(_named(name, task))), Seen.page(html(_named("name", task)))
     elements = [tag for tag, _ in seen.tags]
     assert elements == [tag for tag, _ in benign.tags]
     for (tag, attributes), (_, expected) in zip(seen.tags, benign.tags, strict=True):
@@ -94,9 +114,9 @@ def test_elements_are_closed_in_order() -> None:
     stack: list[str] = []
     for tag, _ in Seen.page(html(reports()["reject"])).tags:
         if not tag.startswith("/"):
-            if tag not in {"meta", "rect", "line", "circle"}:
+            if tag not in {"meta", "rect", "line", "circle", "polyline"}:
                 stack.append(tag)
-        elif tag[1:] not in {"rect", "line", "circle"}:
+        elif tag[1:] not in {"rect", "line", "circle", "polyline"}:
             assert stack.pop() == tag[1:]
     assert stack == []
 
@@ -132,6 +152,66 @@ def test_a_page_without_a_verdict_says_what_failed_and_shows_the_changed_rules()
     assert "Training failed with exit code 137. Production is untouched." in said
     assert "It is judged by the base branch's" in said
     assert "gate.rules[roc_auc].margin" in seen.codes
+
+
+@pytest.mark.parametrize(
+    ("task", "titles"),
+    [
+        (Task.BINARY, ["ROC curve", "Calibration"]),
+        (Task.MULTICLASS, ["Confusion"]),
+        (Task.REGRESSION, ["Residuals"]),
+        (Task.GENERIC, ["Scores"]),
+    ],
+)
+def test_both_models_are_drawn_as_their_task_asks(task: Task, titles: list[str]) -> None:
+    pictures = drawn(task)
+    text = html(replace(reports()["pass"], pictures=pictures))
+    assert (
+        re.findall(r"<h3>(ROC curve|Calibration|Confusion|Residuals|Scores)</h3>", text) == titles
+    )
+    assert "<h2>Worst rows</h2>" in text
+    assert f"<code>{pictures.worst[0].id}</code>" in text
+    assert "nan" not in text
+    alone = replace(pictures, models=pictures.models[:1], worst=())
+    without = html(replace(reports()["first_release"], pictures=alone))
+    assert "<h2>Both models</h2>" in without
+    assert "production: dashed" not in without
+    assert "<h2>Worst rows</h2>" not in without
+
+
+def test_a_report_without_pictures_leaves_the_sections_out() -> None:
+    text = html(reports()["pass"])
+    assert "<h2>Both models</h2>" not in text
+    assert "<h2>Worst rows</h2>" not in text
+
+
+def test_the_map_of_slices_says_in_signs_what_it_says_in_colour() -> None:
+    (found,) = heat.maps(reports()["reject"].slices)
+    assert (found.metric, found.by, found.margin) == ("roc_auc", "airport", "0.03")
+    worst, *_, best = found.tiles
+    assert (worst.name, worst.sign, worst.words, worst.heat) == ("JFK", "✗", "-2×", "m3")
+    assert (best.name, best.sign, best.words, best.heat) == ("A11", "", "+0.4×", "p1")
+    few = replace(
+        slices(1)[0], cause=Cause.TOO_FEW_ROWS, outcome=Outcome.INCONCLUSIVE, lower=None, upper=None
+    )
+    ((tile,),) = (each.tiles for each in heat.maps([few]))
+    assert (tile.heat, tile.words) == ("none", "too few rows")
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "limit", "value"),
+    [
+        (Kind.IMPROVES, Direction.HIGHER, 0.005, 0.0032),
+        (Kind.IMPROVES, Direction.LOWER, 0.005, -0.0032),
+        (Kind.GAP_MARGIN, Direction.HIGHER, -0.005, -0.0032),
+    ],
+)
+def test_a_limit_is_on_its_side_of_equal(
+    kind: Kind, direction: Direction, limit: float, value: float
+) -> None:
+    where = place(replace(AUC, kind=kind, direction=direction))
+    assert where is not None
+    assert (where.limit, where.value, where.compares) == (limit, value, True)
 
 
 # --- places and drawings --------------------------------------------------------------------

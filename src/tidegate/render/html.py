@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tidegate.core.events import ENDS
-from tidegate.core.model import Outcome
-from tidegate.render import charts
+from tidegate.core.model import Outcome, Task
+from tidegate.render import charts, heat, plots
 from tidegate.render.decision import guard_line
 from tidegate.render.markdown import plain
-from tidegate.render.outcome import asked, bounds, meaning, reuse, shown, title, tone
+from tidegate.render.outcome import (
+    SYMBOLS,
+    advice,
+    asked,
+    basis,
+    bounds,
+    meaning,
+    shown,
+    title,
+    tone,
+)
 from tidegate.render.place import place
 from tidegate.render.rollout import bill, ending, evidence, happened
 from tidegate.render.verdict import margin_text, number, percent, reason, rule, signed, summary
@@ -30,6 +40,14 @@ if TYPE_CHECKING:
     from tidegate.render.report import Report
 
 _SLICES = 200  # verdict.json has them all
+_OPEN = 10  # slices that are seen at once
+_LOST = {
+    Task.BINARY: "squared error of the probability",
+    Task.MULTICLASS: "squared error of the probabilities (answers are the true class's probability)",
+    Task.REGRESSION: "absolute error",
+    Task.GENERIC: "score",
+    Task.RANKING: "score",
+}
 _TONES = {
     Outcome.PASS: "good",
     Outcome.INCONCLUSIVE: "open",
@@ -68,9 +86,16 @@ def html(report: Report) -> str:
         title=title(report),
         because=_opened(reasons, {plain(f.metric) for f in verdict.findings}),
         meaning=meaning(report),
-        reuse=reuse(verdict) if (verdict.holdout_uses or 0) > 1 else "",
+        advice="" if report.unjudged or story else advice(verdict),
+        symbol=SYMBOLS[tone(report)],
+        basis=basis(verdict),
         rules=[_rule(finding, verdict.confidence) for finding in report.rules],
         slices=_slices(report.slices[:_SLICES], verdict.confidence),
+        open_slices=_OPEN,
+        maps=heat.maps(report.slices[:_SLICES]),
+        figures=plots.figures(report.pictures) if report.pictures else [],
+        confusion=heat.confusion(report.pictures) if report.pictures else [],
+        lost_as=_LOST[report.pictures.task] if report.pictures else "",
         total_slices=len(report.slices),
         ending=ending(story) if story else "",
         timeline=_timeline(story) if story else None,
@@ -115,7 +140,7 @@ def _rule(finding: Finding, confidence: float) -> _Drawn:
         limit = f"margin {asked(finding)}" if where.compares else asked(finding)
         label = plain(reason(finding, confidence, plain))
         chart = charts.interval(where, limit=limit, tone=color, label=label)
-    word = str(finding.outcome) if finding.decides else "reported"
+    word = f"{SYMBOLS[finding.outcome]} {finding.outcome}" if finding.decides else "reported"
     return _Drawn(finding=finding, tone=color, word=word, chart=chart)
 
 
@@ -129,7 +154,7 @@ def _slices(findings: Sequence[Finding], confidence: float) -> list[_Drawn]:
         color = _TONES[finding.outcome] if blocks else "quiet"
         label = plain(reason(finding, confidence, plain))
         chart = charts.bar(where, scale, tone=color, label=label) if where else None
-        word = str(finding.outcome) if blocks else shown(finding)
+        word = f"{SYMBOLS[finding.outcome]} {shown(finding)}" if blocks else shown(finding)
         drawn.append(_Drawn(finding=finding, tone=color, word=word, chart=chart))
     return drawn
 

@@ -28,7 +28,7 @@ def text(verdict: Verdict, notes: Iterable[str] = ()) -> str:
     """
     lines = [
         f"{str(verdict.outcome).upper()}: {summary(verdict, plain)}",
-        *([f"What to do: {advice(verdict)}"] if verdict.outcome is not Outcome.PASS else []),
+        *([f"What to do: {todo}"] if (todo := advice(verdict)) else []),
         *([f"{said[0].upper()}{said[1:]}."] if (said := basis(verdict)) else []),
         *(plain(note, 400) for note in notes),
     ]
