@@ -37,7 +37,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "every day": {
         "init": "write mlops.yaml and the GitHub workflow, and say what was found",
         "validate": "check mlops.yaml: every problem at once, as file:line:col",
-        "plan": "how long a rollout takes, what it can see, and what a bad model can reach",
+        "plan": "what the holdout can show, how long a rollout takes, and what a bad model can reach",
         "run": "what a push runs: check, train, evaluate, gate, register, release",
         "status": "what serves, since when, and where the live rollout stands",
         "revert": "take the live candidate back, or go back to the last healthy version",

@@ -1,4 +1,7 @@
-"""``tidegate plan``: how long a decision takes and what it can see, before anything starts."""
+"""``tidegate plan``: what the holdout can show, how long a rollout takes and what it can see.
+
+Before anything starts. With ``--label`` it is about one thing only: which rows to label.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,20 @@ from typing import TYPE_CHECKING
 
 from tidegate.commands.context import Context
 from tidegate.commands.endpoints import machine_of
+from tidegate.commands.planning import of_holdout, to_be_labelled
 from tidegate.commands.replay import policy
 from tidegate.core.config import Canary, GuardMetric
 from tidegate.core.power import plan
 from tidegate.core.simulation import Traffic
 from tidegate.errors import ConfigError, Exit, OutsideError
 from tidegate.load import load
+from tidegate.render import plan_holdout
 from tidegate.render.plan import document, expected, lines
 
 if TYPE_CHECKING:
     from tidegate.terminal import Terminal
 
-SUMMARY = "how long a rollout takes, what it can see, and what a bad model can reach"
+SUMMARY = "what the holdout can show, how long a rollout takes, and what a bad model can reach"
 
 _PER_MINUTE = {"s": 60.0, "sec": 60.0, "min": 1.0, "m": 1.0, "h": 1 / 60.0, "hour": 1 / 60.0}
 _TRAFFIC = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*/\s*(?P<unit>[a-z]+)")
@@ -45,20 +50,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("labelled", "answers that get a label (default 100%%)"),
     ):
         parser.add_argument(f"--{name}", metavar="N%", help=what)
+    parser.add_argument(
+        "--disagreement",
+        metavar="N%",
+        help="answers that two models give differently (default: by the last verdict, else 10%%)",
+    )
+    parser.add_argument(
+        "--verdict", type=Path, metavar="FILE",
+        help="take each metric's spread from this verdict.json (default: the commit's own)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--label", type=Path, metavar="FILE",
+        help="Parquet or CSV with id, candidate, champion of unlabelled rows: print the ids of those "
+        "worth a label, one a line, and nothing else on standard output",
+    )  # fmt: skip
+    parser.add_argument(
+        "--budget", type=_count, metavar="N", help="with --label: at most so many labels"
+    )
+    parser.add_argument(
+        "--margin", type=float, metavar="M", help="with --label: say how many labels it needs"
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="with --label: Parquet or CSV with id, y_true: the difference by the labels so far",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
 def run(args: argparse.Namespace, terminal: Terminal, observed: Traffic | None = None) -> Exit:
     """Simulate and report. ``observed`` is the endpoint's own traffic, where there is one."""
+    if args.label is not None:
+        return _label(args, terminal)
     canary = policy(args.config)
+    shown = of_holdout(args, terminal, _fraction(args.disagreement, "--disagreement"))
     traffic = expected_traffic(args, canary, observed or _observed(args, terminal))
     terminal.progress("simulating rollouts")
     result = plan(canary, traffic)
     spending = expected(result, *_machine(args))
-    terminal.emit(document(result, spending))
+    terminal.emit({"holdout": plan_holdout.document(shown), **document(result, spending)})
+    for line in plan_holdout.lines(shown):
+        terminal.say(line)
     for line in lines(result, spending):
         terminal.say(line)
     return Exit.OK
+
+
+def _label(args: argparse.Namespace, terminal: Terminal) -> Exit:
+    """Print which rows to label."""
+    chosen, names, found, confidence = to_be_labelled(args)
+    for line in plan_holdout.label_lines(chosen, args.margin, confidence, found):
+        terminal.progress(line)
+    terminal.emit(plan_holdout.label_document(chosen, names, confidence, found))
+    for name in names:
+        terminal.say(str(name))
+    return Exit.OK
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 on")
+    return int(text)
 
 
 def _machine(args: argparse.Namespace) -> tuple[str, float | None]:
