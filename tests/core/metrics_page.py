@@ -107,6 +107,8 @@ def _bound(name: str, kind: Kind) -> str:
             return "mean over the queries"
         case Resampled():
             return "bootstrap, 1,000 paired resamples"
+        case _:
+            raise AssertionError(f"{name}: how are its bounds made?")
 
 
 def _range(entry: Entry) -> str:

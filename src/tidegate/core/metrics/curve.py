@@ -6,6 +6,7 @@ All are given the weight of class 1 and of class 0 in every run of equal scores,
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +73,8 @@ def _optimism(positives: Floats, negatives: Floats, at: int) -> float:
     if slope <= 0.0:
         return float("nan")
     spread = prevalence * (1.0 - prevalence)
-    return 0.996 * float((1.0 / (n * spread)) ** 2 * spread / slope) ** (1.0 / 3.0)
+    cube = float((1.0 / (n * spread)) ** 2 * spread / slope)
+    return 0.996 * math.cbrt(cube)
 
 
 def recall_at_precision(precision: float, positives: Floats, negatives: Floats) -> Point | None:
@@ -81,8 +83,10 @@ def recall_at_precision(precision: float, positives: Floats, negatives: Floats) 
     Influence, with threshold t, recall R, prevalence pi and the local precision r = P(Y = 1 | S = t):
     ``([s >= t] y - R y) / pi + r / (pi (precision - r)) (y - precision) [s >= t]``, by implicit
     differentiation of ``P(Y = 1, S >= t) = precision P(S >= t)``: the density of the scores cancels.
-    It is NaN, which keeps every decision open, where no threshold reaches the precision, or where
-    the precision does not fall at the threshold (r is not below it), and the recall may jump.
+    The last crossing of a noisy curve comes late, see below: the influence is scaled up so that a
+    one-sided 95 % bound makes up for it. It is NaN, which keeps every decision open, where no
+    threshold reaches the precision, or where the precision does not fall at the threshold (r is not
+    below it), and the recall may jump.
 
     >>> recall_at_precision(0.6, np.array([0.0, 1.0, 0.0, 1.0]), np.array([2.0, 0.0, 1.0, 0.0]))[0]
     1.0
@@ -105,7 +109,14 @@ def recall_at_precision(precision: float, positives: Floats, negatives: Floats) 
     up = (taken * (1.0 + pull * (1.0 - precision)) - value) * (n / ones)
     down = taken * (-pull * precision) * (n / ones)
     slack = pull * float(hits[at] - precision * above[at]) / ones  # 0 but for one row or one run
-    return value, up - slack, down - slack
+    up, down = up - slack, down - slack
+    # Past the crossing, "hits - precision * rows" is a random walk that drifts down by precision - local a
+    # row: its last visit to 0 comes, on average over both sides, half of variance / drift**2 rows late.
+    drift = precision - local
+    late = 0.5 * (local * (1.0 - local) + drift * drift) / (drift * drift) if drift > 0.0 else 0.0
+    error = float(positives @ np.square(up) + negatives @ np.square(down)) ** 0.5 / n
+    wider = 1.0 + late * local / (ones * _Z95 * error) if error > 0.0 else 1.0
+    return value, up * wider, down * wider
 
 
 def recall_at_top(share: float, positives: Floats, negatives: Floats) -> Point | None:

@@ -28,6 +28,7 @@ class Estimate:
             0 where it is not. Keeps a zero variance from looking like certainty.
         proportion: every row's score is 0 or 1 and ``value`` is their mean.
         queries: how many queries have a value, for a mean over queries.
+        base: how many equal rows the value is a share of, where they are not all; None elsewhere.
     """
 
     value: float
@@ -35,6 +36,7 @@ class Estimate:
     unit: float = 0.0
     proportion: bool = False
     queries: int | None = None
+    base: float | None = None
 
 
 def estimate(  # noqa: PLR0913 (the columns)
@@ -123,6 +125,7 @@ def _cells(
         influence=influence if rows is None else influence * rows,
         unit=most_of_one(kind, counts, value),
         proportion=kind.marks and rows is None,
+        base=float(np.dot(kind.whole, counts)) if kind.whole and rows is None else None,
     )
 
 

@@ -7,7 +7,7 @@ with which the bounds of the coverage simulation held (``tests/core/test_catalog
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,12 @@ def _confusion(formula: Callable[[Floats], tuple[float, Floats] | None]) -> Cell
     return Cells(cell=binary.confusion, size=multiclass.cells_of, formula=formula)
 
 
+def _share(part: tuple[int, ...], whole: tuple[int, ...]) -> Formula:
+    """Return a share of the rows of some cells of the confusion matrix of two classes."""
+    kind = replace(_confusion(confusion.ratio(part, whole)), whole=whole)
+    return Formula(kind=kind, min_per_class=MIN_PER_CLASS)
+
+
 def _of_order(kind: Kind | Callable[[float], Kind]) -> Formula:
     return Formula(kind=kind, min_rows=2 * MIN_PER_CLASS, min_per_class=MIN_PER_CLASS, ranking=True)
 
@@ -90,8 +96,11 @@ FORMULAS: dict[tuple[str, Task], Formula] = {
     ("roc_auc", _B): _of_order(ranks.ROC_AUC),
     ("average_precision", _B): _of_order(ranks.AVERAGE_PRECISION),
     ("ks", _B): _of_order(curve.KS),
-    ("recall_at_precision", _B): _of_order(
-        lambda value: Ranked(formula=partial(curve.recall_at_precision, value))
+    ("recall_at_precision", _B): Formula(
+        kind=lambda value: Ranked(formula=partial(curve.recall_at_precision, value)),
+        min_rows=400,
+        min_per_class=200,  # with 100 the lower bound holds 88 times of 100 only
+        ranking=True,
     ),
     ("recall_at_top", _B): _of_order(
         lambda value: Ranked(formula=partial(curve.recall_at_top, value))
@@ -102,9 +111,9 @@ FORMULAS: dict[tuple[str, Task], Formula] = {
     ("brier_reliability", _B): Formula(kind=calibration.BRIER_RELIABILITY),
     ("accuracy", _B): Formula(kind=binary.ACCURACY),
     ("balanced_accuracy", _B): _of_two(confusion.balanced),
-    ("precision", _B): _of_two(confusion.ratio((0, 0, 0, 1), (0, 1, 0, 1))),
-    ("recall", _B): _of_two(confusion.ratio((0, 0, 0, 1), (0, 0, 1, 1))),
-    ("specificity", _B): _of_two(confusion.ratio((1, 0, 0, 0), (1, 1, 0, 0))),
+    ("precision", _B): _share((0, 0, 0, 1), (0, 1, 0, 1)),
+    ("recall", _B): _share((0, 0, 0, 1), (0, 0, 1, 1)),
+    ("specificity", _B): _share((1, 0, 0, 0), (1, 1, 0, 0)),
     # F1 ignores true negatives: its evidence is the rows of class 1.
     ("f1", _B): Formula(kind=binary.F1, min_per_class=MIN_PER_CLASS),
     ("fbeta", _B): Formula(

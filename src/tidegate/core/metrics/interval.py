@@ -109,19 +109,28 @@ def rows_needed(centre: float, se: float, n: int, confidence: float) -> int | No
 def single(joint: Joint, model: int, confidence: float) -> Statistic:
     """Return a model's own value with its error.
 
-    Proportions: Agresti and Coull, The American Statistician 52 (1998) 119-126, with the z of
+    Proportions, of all rows or of some: Agresti and Coull, The American Statistician 52 (1998) 119-126, with the z of
     ``confidence``; never zero width, and unlike Wilson's not too short one-sided near 0 and 1
     (Cai, J. Statist. Plann. Inference 131 (2005) 63-88).
     """
     value = float(joint.values[model])
-    if joint.proportions[model]:
+    square = float(joint.gram[model, model])
+    rows = _rows_of_share(joint, model)
+    if rows is not None and math.isfinite(square):
         z = _NORMAL.inv_cdf(confidence)
-        n = joint.units + z * z
-        share = (joint.units * value + z * z / 2.0) / n
+        n = rows + z * z
+        share = (rows * value + z * z / 2.0) / n
         se = math.sqrt(share * (1.0 - share) / n)
         return Statistic(centre=share, se=se, df=math.inf, n=joint.n)
-    square = float(joint.gram[model, model])
     return Statistic(centre=value, se=_error(joint, square, (model,)), df=joint.df, n=joint.n)
+
+
+def _rows_of_share(joint: Joint, model: int) -> float | None:
+    """Return how many rows the value is a share of; None when it is no share of equal rows."""
+    if joint.proportions[model]:
+        return float(joint.units)
+    base = math.nan if joint.bases is None else float(joint.bases[model])
+    return base if math.isfinite(base) else None
 
 
 def contrast(joint: Joint, candidate: int, reference: int, k: float = 1.0) -> Statistic:

@@ -34,6 +34,7 @@ class Joint:
         df: degrees of freedom of the variance.
         unit: what one row more could add to the influence at most; 0 where that is not bounded.
         proportions: shape (m,): the value is a share of independent, equal rows.
+        bases: shape (m,): of how many rows it is a share, where not of all; NaN where it is none.
     """
 
     values: Floats
@@ -43,6 +44,7 @@ class Joint:
     df: int
     unit: float
     proportions: npt.NDArray[np.bool_]
+    bases: Floats | None = None
 
 
 def joint_of(
@@ -74,6 +76,11 @@ def joint_of(
         proportions=np.array(
             [one is not None and one.proportion and cluster is None for one in estimates]
         ),
+        bases=np.array(
+            [np.nan if one is None or one.base is None else one.base for one in estimates]
+        )
+        if cluster is None
+        else None,
     )
 
 
