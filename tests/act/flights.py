@@ -98,6 +98,23 @@ class Flights:
             assert not result.red, result.failures()
         return self.book.state
 
+    def check(self, commit: str) -> dict[str, Any]:
+        """Return the one check of a commit."""
+        rows = [row for row in self.world.hub.state.checks if row["head_sha"] == commit]
+        assert [row["name"] for row in rows] == ["tidegate/flight-delays"]
+        return rows[0]
+
+    def comments(self, number: int) -> list[dict[str, Any]]:
+        """Return the comments of a pull request."""
+        return [row for row in self.world.hub.state.comments if row["_number"] == number]
+
+    def statuses(self, commit: str) -> list[str]:
+        """Return the states of a commit's deployment, oldest first."""
+        state = self.world.hub.state
+        mine = [row["id"] for row in state.deployments if row["sha"] == commit]
+        assert len(mine) == 1
+        return [row["state"] for row in state.statuses if row["_deployment"] == mine[0]]
+
     def environments(self) -> list[bytes]:
         """Return the environments of everything that serves."""
         found = []
