@@ -269,3 +269,40 @@ def test_reading_and_judging_import_nothing_heavy(tmp_path: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_large_table_read_in_parts_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = 1000
+    path = tmp_path / "p.parquet"
+    columns = {
+        "id": np.arange(n)[::-1],
+        "y_true": np.arange(n) % 2,
+        "candidate": pa.array([None if i == 500 else i / n for i in range(n)]),
+        "champion": np.arange(n) / n,
+        "region": [None if i % 10 == 0 else f"r{i % 3 + i // 300}" for i in range(n)],
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=137)
+    whole = read(path, by=["region"])
+    monkeypatch.setattr("tidegate.large.FROM_ROWS", 0)
+    parts = read(path, by=["region"])
+    for one, other in zip(whole.columns(), parts.columns(), strict=True):
+        np.testing.assert_array_equal(one[1], other[1])
+    assert parts.ids is not None
+    assert parts.ids.tolist() == columns["id"].tolist()
+    labels = [
+        [known[c] for c in codes] for known, codes in (t.slices["region"] for t in (whole, parts))
+    ]
+    assert labels[0] == labels[1]
+
+
+@pytest.mark.parametrize("case", _BAD)
+def test_a_large_bad_table_has_the_same_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setattr("tidegate.large.FROM_ROWS", 0)
+    changes, message = _BAD[case]
+    with pytest.raises(ConfigError) as error:
+        read(_write(tmp_path, **changes), task=Task.BINARY)
+    assert message in str(error.value)

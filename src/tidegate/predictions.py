@@ -8,12 +8,14 @@ without its truth) is the caller's mistake and a :class:`ConfigError`, exit 2. W
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tidegate import large
 from tidegate.arrow import nulls, plain
 from tidegate.columns import (
     INTERVAL,
@@ -73,11 +75,54 @@ def read(  # noqa: PLR0913 (what the columns mean)
     Raises:
         ConfigError: file, column, what is there, what was expected and how to get it.
     """
-    table = _open(path, [*by, *((GROUP,) if group else ())], [WEIGHT] if weight else [])
+    more = [*by, *((GROUP,) if group else ())]
+    alone = not group and not weight and task is not Task.MULTICLASS
+    if alone and (found := _large(path, task, by)) is not None:
+        return found
+    table = _open(path, more, [WEIGHT] if weight else [], by)
     if task is None and TRUTH in table.column_names and _lists_of(table, CANDIDATE):
         task = Task.MULTICLASS
     if task is Task.MULTICLASS:
         classes = classes or classes_of(path, _column(path, table, TRUTH), TRUTH)
+    found = _predictions(path, table, task, by, classes)
+    return replace(
+        found,
+        group=groups(path, _column(path, table, GROUP), GROUP) if group else None,
+        weight=weights(path, _column(path, table, WEIGHT), WEIGHT) if weight else None,
+    )
+
+
+def _large(path: Path, task: Task | None, by: Sequence[str]) -> Predictions | None:
+    """Return a large Parquet table, read in parts; None where the whole must be looked at.
+
+    So it must when something is wrong: errors name the file's rows.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.metadata.num_rows < large.FROM_ROWS:
+                return None
+            names = file.schema_arrow.names
+            wanted = [*dict.fromkeys([ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR, *by])]
+            _refuse_repeated(path, names, wanted)
+            schema = file.schema_arrow
+            whole = ID not in names or not pa.types.is_integer(schema.field(ID).type)
+            if whole or CANDIDATE not in names or is_list(schema.field(CANDIDATE).type):
+                return None
+        with _parquet_file(path, by) as file:
+            columns = [name for name in wanted if name in names]
+            table = large.join(file, columns, lambda t: _predictions(path, t, task, by, ()))
+    except (pa.ArrowException, OSError, ConfigError):
+        return None
+    few = all(len(categories) <= MOST_GROUPS for categories, _ in table.slices.values())
+    return table if few and table.ids is not None and _repeated(table.ids) is None else None
+
+
+def _predictions(
+    path: Path, table: Any, task: Task | None, by: Sequence[str], classes: Sequence[str]
+) -> Predictions:
+    """Return an Arrow table's columns, without groups and weights."""
+    names = table.column_names
+    if task is Task.MULTICLASS:
         truth: Floats | None = class_codes(path, _column(path, table, TRUTH), TRUTH, classes)
     else:
         truth = _truth(path, table, task)
@@ -85,7 +130,7 @@ def read(  # noqa: PLR0913 (what the columns mean)
     models = {
         name: _answers(path, table.column(name), name, task, classes)
         for name in (CANDIDATE, CHAMPION, ANCHOR)
-        if name in table.column_names
+        if name in names
     }
     return Predictions(
         ids=_ids(path, _column(path, table, ID)),
@@ -93,13 +138,7 @@ def read(  # noqa: PLR0913 (what the columns mean)
         candidate=models[CANDIDATE],
         champion=models.get(CHAMPION),
         anchor=models.get(ANCHOR),
-        slices={
-            name: _slices(path, table.column(name), name)
-            for name in by
-            if name in table.column_names
-        },
-        group=groups(path, _column(path, table, GROUP), GROUP) if group else None,
-        weight=weights(path, _column(path, table, WEIGHT), WEIGHT) if weight else None,
+        slices={name: _slices(path, table.column(name), name) for name in by if name in names},
     )
 
 
@@ -132,7 +171,7 @@ def infer_task(table: Predictions) -> Task:
 # --- files ----------------------------------------------------------------------------------
 
 
-def _open(path: Path, by: Sequence[str], more: Sequence[str]) -> Any:
+def _open(path: Path, by: Sequence[str], more: Sequence[str], slices: Sequence[str]) -> Any:
     try:
         with path.open("rb") as stream:
             parquet = stream.read(4) == b"PAR1"
@@ -142,7 +181,7 @@ def _open(path: Path, by: Sequence[str], more: Sequence[str]) -> Any:
         ) from None
     wanted = dict.fromkeys([ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR, *by, *more])
     if parquet:
-        table = _parquet(path, list(wanted))
+        table = _parquet(path, list(wanted), slices)
     elif path.suffix.lower() in {".csv", ".txt"}:
         table = _csv(path, by)
     else:
@@ -157,10 +196,22 @@ def _open(path: Path, by: Sequence[str], more: Sequence[str]) -> Any:
     return table
 
 
-def _parquet(path: Path, wanted: list[str]) -> Any:
+def _parquet_file(path: Path, slices: Sequence[str]) -> Any:
+    """Open a Parquet file; text to slice by stays as the file has it, numbers of a dictionary."""
     # ParquetFile, not read_table: that one loads the dataset layer first, 0.27 s.
+    file = pq.ParquetFile(path)
+    schema = file.schema_arrow
+    text = [s for s in slices if s in schema.names and pa.types.is_string(schema.field(s).type)]
+    if not text:
+        return file
+    metadata = file.metadata
+    file.close()
+    return pq.ParquetFile(path, read_dictionary=text, metadata=metadata)
+
+
+def _parquet(path: Path, wanted: list[str], slices: Sequence[str]) -> Any:
     try:
-        with pq.ParquetFile(path) as file:
+        with _parquet_file(path, slices) as file:
             names = file.schema_arrow.names
             _refuse_repeated(path, names, wanted)
             return file.read(columns=[name for name in wanted if name in names])
@@ -287,7 +338,7 @@ def _slices(path: Path, column: Any, name: str) -> SliceColumn:
     if encoded.indices.null_count:  # not fill_null(): that imports pandas
         indices = np.where(nulls(encoded.indices), len(values), indices)
     occurs = np.bincount(indices, minlength=len(values) + 1) > 0
-    present, codes = np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[indices]
+    present = np.flatnonzero(occurs)
     if len(present) > MOST_GROUPS:
         raise ConfigError(
             f"{path}: column {name!r} has {len(present):,} different values, "
@@ -295,6 +346,7 @@ def _slices(path: Path, column: Any, name: str) -> SliceColumn:
             remedy="Slice by a coarser column: bands instead of numbers, regions instead of ids.",
         )
     categories = [*values, MISSING]
+    codes = np.take((np.cumsum(occurs) - 1).astype(np.int16), indices)
     return tuple(categories[code] for code in present.tolist()), codes
 
 

@@ -23,14 +23,20 @@ def surprise(truth: Floats, probability: Floats) -> Floats:
     >>> surprise(np.array([1.0, 0.0]), np.array([0.9, 0.2])).round(4)
     array([0.1054, 0.2231])
     """
-    of_truth = np.abs((1.0 - truth) - probability)
-    loss: Floats = -np.log(np.clip(of_truth, _EPS, 1.0 - _EPS))
-    return loss
+    # In place: a temporary array costs more than the arithmetic on it.
+    loss: Floats = 1.0 - truth
+    loss -= probability
+    np.abs(loss, out=loss)
+    np.maximum(loss, _EPS, out=loss)
+    np.minimum(loss, 1.0 - _EPS, out=loss)
+    np.log(loss, out=loss)
+    return np.negative(loss, out=loss)
 
 
 def squared_distance(truth: Floats, probability: Floats) -> Floats:
     """Return each row's squared distance of probability and truth, shape (n,)."""
-    return np.square(probability - truth)
+    distance: Floats = probability - truth
+    return np.square(distance, out=distance)
 
 
 def confusion(truth: Floats, probability: Floats, _classes: int = 2) -> Cell:

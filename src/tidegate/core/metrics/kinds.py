@@ -85,13 +85,13 @@ class Ranked:
     never falls when a row of class 1 changes places with one of class 0 above it, so that what scores
     known up to a bin can come to lies between the best and the worst order. ``of_sorted(keys) ->
     (value, doubt)`` is a short cut then, keys as :mod:`tidegate.core.sums.ranks` makes them: ascending,
-    score above the lowest bit, the class in it; both classes occur.
+    score above the lowest bit, the class in it.
     """
 
     formula: Callable[[Floats, Floats], tuple[float, Floats, Floats] | None]
     one_vs_rest: bool = False
     binned: bool = False
-    of_sorted: Callable[[Keys], tuple[float, float]] | None = None
+    of_sorted: Callable[[Keys], tuple[float, float] | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

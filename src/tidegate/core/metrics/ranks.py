@@ -10,7 +10,7 @@ from tidegate.core.metrics.estimate import dot
 from tidegate.core.metrics.kinds import Ranked
 
 if TYPE_CHECKING:
-    from tidegate.core.metrics.kinds import Floats, Keys
+    from tidegate.core.metrics.kinds import Codes, Floats, Keys
 
 
 def area(positives: Floats, negatives: Floats) -> tuple[float, Floats, Floats] | None:
@@ -44,35 +44,52 @@ def area(positives: Floats, negatives: Floats) -> tuple[float, Floats, Floats] |
     return value, up, down
 
 
-def area_of_sorted(keys: Keys) -> tuple[float, float]:
+def area_of_sorted(keys: Keys) -> tuple[float, float] | None:
     """Return the area under the ROC curve of sorted keys, and half the share of pairs they leave tied.
 
     Mann and Whitney's U from the ranks of class 1; of two classes with one score half the pairs count.
+    None when a class is missing.
 
     >>> area_of_sorted(np.array([2, 4, 5, 9], dtype=np.uint32))
     (0.875, 0.125)
     """
-    ones, places = _sum_of_places(keys)
+    ones, places, mixed = 0, 0, [np.empty(0, dtype=np.intp)]
+    for start in range(0, len(keys), _BLOCK):  # temporaries that stay in a processor's cache
+        block = keys[start : start + _BLOCK]
+        marked, within = _sum_of_places(block & np.uint32(1))
+        ones += marked
+        places += within + start * marked
+        # Class 0 sorts below class 1 of the same score: such a pair of neighbours differs in one bit.
+        block = keys[start : start + _BLOCK + 1]
+        mixed.append(np.flatnonzero((block[1:] ^ block[:-1]) == 1) + start)
     zeros = len(keys) - ones
-    # Class 0 sorts below class 1 of the same score: every such pair was counted whole.
-    mixed = np.flatnonzero((keys[1:] ^ keys[:-1]) == 1)
-    mixed = mixed[(keys[mixed] & 1) == 0]
-    zero, one = keys[mixed], keys[mixed] + np.uint32(1)
-    of_zero = mixed + 1 - np.searchsorted(keys, zero, side="left")
-    of_one = np.searchsorted(keys, one, side="right") - mixed - 1
-    tied = int((of_zero * of_one).sum())
+    if not ones or not zeros:
+        return None
+    tied = _tied(keys, np.concatenate(mixed))
     beaten = places - ones * (ones - 1) // 2
     pairs = ones * zeros
     return (beaten - 0.5 * tied) / pairs, 0.5 * tied / pairs
 
 
-def _sum_of_places(keys: Keys) -> tuple[int, int]:
-    """Return how many keys are of class 1, and the sum of their places, the first being 0."""
-    marks = keys & np.uint32(1)
-    width = 1 << 12
+_BLOCK = 1 << 16
+
+
+def _tied(keys: Keys, last: Codes) -> int:
+    """Return how many pairs of the classes have one score; ``last``: places before a step of one bit."""
+    last = last[(keys[last] & np.uint32(1)) == 0]
+    zero, one = keys[last], keys[last] + np.uint32(1)
+    of_zero = last + 1 - np.searchsorted(keys, zero, side="left")
+    of_one = np.searchsorted(keys, one, side="right") - last - 1
+    return int((of_zero * of_one).sum())
+
+
+def _sum_of_places(marks: Keys) -> tuple[int, int]:
+    """Return how many marks are 1, and the sum of their places, the first being 0."""
+    width = 256
     whole = len(marks) // width * width
     table = marks[:whole].reshape(-1, width)
-    in_row, in_column = table.sum(axis=1, dtype=np.int64), table.sum(axis=0, dtype=np.int64)
+    # Sums of the rows and of the columns of a table: picking the places out is ten times slower.
+    in_row, in_column = table.sum(axis=1, dtype=np.uint32), table.sum(axis=0, dtype=np.uint32)
     rest = np.flatnonzero(marks[whole:]) + whole
     ones = int(in_row.sum()) + len(rest)
     places = int(in_row @ np.arange(len(in_row))) * width + int(in_column @ np.arange(width))

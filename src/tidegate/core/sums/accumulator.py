@@ -196,6 +196,14 @@ class Accumulator:
                 self.keys[model][cell] += other.keys[model][cell]
                 self.bins[model][cell] += other.bins[model][cell]
 
+    def consolidate(self, cells: Sequence[int] | None = None) -> None:
+        """Make one piece of the keys of these cells, or of all: small pieces keep whole batches alive."""
+        for cell in range(len(self.rows)) if cells is None else cells:
+            for keys in self.keys:
+                keys[cell] = [np.concatenate(keys[cell])] if keys[cell] else []
+            for bins in self.bins:
+                bins[cell] = [np.concatenate(bins[cell])] if bins[cell] else []
+
 
 def _columns(batch: Predictions, models: Sequence[str]) -> tuple[Floats, list[Floats]]:
     predictions = [batch.of(model) for model in models]

@@ -57,7 +57,10 @@ def joint(  # noqa: PLR0913 (the counts, and what they are counts of)
         found = kind.formula(counts)
         if found is not None and np.isfinite(found[0]):
             values[model], influence[model] = found
-            unit = max(unit, most_of_one(kind, counts, found[0]))
+            if not float(counts @ np.square(influence[model])) > 0.0:
+                unit = max(
+                    unit, most_of_one(kind, counts, found[0])
+                )  # needed without a spread only
     gram = np.diag([float(c @ (i * i)) for c, i in zip(alone, influence, strict=True)])
     for (a, b), table in together.items():
         if a != b:
@@ -70,4 +73,5 @@ def joint(  # noqa: PLR0913 (the counts, and what they are counts of)
         df=df,
         unit=unit,
         proportions=np.isfinite(values) & kind.marks,
+        bases=None if kind.whole is None else np.array([np.dot(kind.whole, c) for c in alone]),
     )

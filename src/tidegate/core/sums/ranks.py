@@ -39,9 +39,16 @@ Bins: TypeAlias = npt.NDArray[np.uint16]
 def keys_of(score: Floats, truth: Floats, *, probability: bool) -> Keys:
     """Return a key per row, shape (n,): ``key >> 1`` ascends with the score, ``key & 1`` is the class."""
     if probability:
-        near = np.minimum(score, 1.0 - score).astype(np.float32).view(np.int32)
-        above = score >= 0.5
-        key = np.where(above, 2 * _HALF - near, near).view(np.uint32)
+        near = np.subtract(1.0, score)
+        np.minimum(score, near, out=near)
+        bits = near.astype(np.float32).view(np.int32)
+        # Above one half: 2 * bits of 0.5 - bits. Not (x) is -x - 1, and a mask of ones is -1.
+        above = (score >= 0.5).astype(np.int32)
+        np.negative(above, out=above)
+        bits ^= above
+        above &= np.int32(2 * _HALF + 1)
+        bits += above
+        key = bits.view(np.uint32)
     else:
         bits = score.astype(np.float32).view(np.int32)
         key = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.uint32)
@@ -150,8 +157,7 @@ def value_of(kind: Ranked, keys: Keys) -> tuple[float, float] | None:
     Rows of one key are in doubt; the metric is no less than with class 0 above class 1 in all of them, and no
     more than the other way round.
     """
-    ones = int(np.count_nonzero(keys & np.uint32(1)))
-    if kind.of_sorted is not None and 0 < ones < len(keys):
+    if kind.of_sorted is not None:
         return kind.of_sorted(keys)
     score = keys >> np.uint32(1)
     starts = np.flatnonzero(np.concatenate(([True], score[1:] != score[:-1])))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +16,6 @@ from tidegate.core.sums.layout import lay_out
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from tidegate.core.metrics.joint import Joint
     from tidegate.core.metrics.kinds import Codes, Floats
     from tidegate.core.metrics.table import Metric
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from tidegate.core.table import Predictions
 
 FROM_ROWS = 30_000  # below, the exact path takes milliseconds
-BATCH = 1 << 15
+BATCH = 1 << 15  # rows whose columns stay in a processor's cache
+STRETCH = 1 << 19  # rows whose keys stand in memory in pieces
 _THREADS = 2
 
 
@@ -82,8 +82,12 @@ def survey(
 
     total = Accumulator(plan=plan)
     with ThreadPoolExecutor(threads) as pool:
-        for found in pool.map(of, range(0, table.n, BATCH)):
-            total.merge(found)
+        for first in range(0, table.n, STRETCH):
+            stretch = Accumulator(plan=plan)
+            for found in pool.map(of, range(first, min(first + STRETCH, table.n), BATCH)):
+                stretch.merge(found)
+            stretch.consolidate()
+            total.merge(stretch)
         return finish(total, metrics, pool)
 
 
@@ -136,16 +140,14 @@ def _ranked(
     within = {cell: [g for g, group in enumerate(groups) if cell in group] for cell in cells}
 
     def count(cell: int) -> list[Codes]:
-        for model in models:
-            total.bins[model][cell] = [_whole(total.bins[model][cell])]
-            total.keys[model][cell] = [_whole(total.keys[model][cell])]
+        total.consolidate([cell])
         return [ranks.histogram(total.bins[model][cell][0]) for model in models]
 
     counted = dict(zip(cells, pool.map(count, cells), strict=True))
 
     def influences(group: Codes) -> tuple[list[Codes], dict[str, list[Lookup | None]]]:
         here = [counted[cell] for cell in group.tolist() if cell in counted]
-        tables = [np.sum([one[model] for one in here], axis=0) for model in models]
+        tables = [reduce(np.add, [one[model] for one in here]) for model in models]
         of = {name: [ranks.lookup(kind, t) for t in tables] for name, kind in plan.ranked.items()}
         return tables, of
 
@@ -182,7 +184,3 @@ def _ranked(
             if joint is not None:
                 result[g][name] = joint
     return result
-
-
-def _whole(pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
