@@ -165,9 +165,10 @@ def test_a_slice_column_that_the_table_lacks_is_an_error_not_a_pass(
 def test_text_begins_with_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     pq.write_table(pa.table(_columns(candidate=0.5)), "p.parquet")
     assert main(["gate", "--predictions", "p.parquet"]) == Exit.OK
-    first, second, *_ = capsys.readouterr().out.splitlines()
+    first, second, third, *_ = capsys.readouterr().out.splitlines()
     assert first == "PASS: the one rule is shown at 95% confidence on 2,000 rows"
-    assert second == "no mlops.yaml: default rules for binary"
+    assert second == "2,000 holdout rows, 95% confidence."
+    assert third == "no mlops.yaml: default rules for binary"
 
 
 def test_in_a_workflow_the_verdict_is_an_output_and_the_jobs_summary(

@@ -52,6 +52,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=NUMBER",
         help="a measurement that a rule is about, such as latency_p95_ms=12.5 (repeatable)",
     )
+    parser.add_argument(
+        "--explain",
+        metavar="RULE",
+        help="say what was tested, on what, how, and what would change it: RULE is a number of the table, "
+        "a metric, or metric@slice such as roc_auc@region=north (without --predictions: of the verdict "
+        "that the checked-out commit has, nothing is judged again)",
+    )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="write the verdict there as one self-contained page",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
@@ -73,7 +86,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     # Here and not above: `tidegate --help` should not load numpy, nor a gate without a file of
     # rules the schema validator.
     if args.predictions is None:
-        return _judge_commit(args, terminal)
+        return _explain_commit(args, terminal) if args.explain else _judge_commit(args, terminal)
     from tidegate.core.gate import judge
     from tidegate.core.system import Measurements
     from tidegate.predictions import infer_task, read
@@ -83,6 +96,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     path: Path | None = args.config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
     notes: list[str] = []
     name = "predictions"
+    classes: tuple[str, ...] = ()
     if path is None:
         table = read(args.predictions)
         task = infer_task(table)
@@ -93,7 +107,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
 
         config = load(path)
         task, gate, digest = config.model.task, config.gate, config.rules_digest
-        name = config.model.name
+        name, classes = config.model.name, config.model.classes
         table = read(
             args.predictions,
             task=task,
@@ -112,8 +126,26 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         first_release=table.champion is None,
     )
     _tell_job(terminal, name, verdict, notes)
-    terminal.emit(document(verdict, notes))
-    terminal.say(text(verdict, notes))
+    drawn = None
+    if args.html or args.explain:
+        from tidegate.core.pictures import picture
+
+        drawn = picture(table, task, names=classes)
+    if args.html:
+        from tidegate.commands.telling_one import write_page
+        from tidegate.render.report import Report
+
+        write_page(
+            args.html, Report(model=name, verdict=verdict, notes=tuple(notes), pictures=drawn)
+        )
+    if args.explain:
+        from tidegate.commands.telling_one import tell_rule
+        from tidegate.render.explain import Known
+
+        tell_rule(terminal, verdict, args.explain, Known(task=task, own=gate.own, pictures=drawn))
+    else:
+        terminal.emit(document(verdict, notes))
+        terminal.say(text(verdict, notes))
     return EXITS[verdict.outcome]
 
 
@@ -146,10 +178,35 @@ def _judge_commit(args: argparse.Namespace, terminal: Terminal) -> Exit:
     args.config = args.config or _DEFAULT_FILE
     context = Context.of(args, terminal)
     verdict = judge_bundle(context)
+    if args.html:
+        from tidegate.commands.report import gather
+        from tidegate.commands.telling_one import write_page
+        from tidegate.home import VERDICT
+
+        write_page(args.html, gather(context, context.bundle / VERDICT))
     _tell_job(terminal, context.config.model.name, verdict, [])
     terminal.emit(document(verdict))
     terminal.say(text(verdict))
     return EXITS[verdict.outcome]
+
+
+def _explain_commit(args: argparse.Namespace, terminal: Terminal) -> Exit:
+    """Explain a rule of the verdict that stands beside the candidate; it is not judged again."""
+    from tidegate.commands.context import Context
+    from tidegate.commands.report import gather
+    from tidegate.commands.telling_one import tell_rule, write_page
+    from tidegate.home import VERDICT
+    from tidegate.render.explain import Known
+
+    args.config = args.config or _DEFAULT_FILE
+    context = Context.of(args, terminal)
+    report = gather(context, context.bundle / VERDICT)
+    if args.html:
+        write_page(args.html, report)
+    config = context.config
+    known = Known(task=config.model.task, own=config.gate.own, pictures=report.pictures)
+    tell_rule(terminal, report.verdict, args.explain, known)
+    return EXITS[report.verdict.outcome]
 
 
 def _tell_job(terminal: Terminal, name: str, verdict: Verdict, notes: list[str]) -> None:
