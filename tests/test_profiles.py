@@ -127,3 +127,4 @@ def test_bins_are_inherited_so_that_versions_can_be_compared(tmp_path: Path) -> 
     parts = Parts.of(path)
     assert profiles.edges(parts, ["x", "t"], None) == {"x": (0.5, 1.5, 2.5)}
     assert profiles.edges(parts, ["x", "y"], made()) == {"x": (0.5, 1.5), "y": (0.0, 1.0)}
+    assert profiles.edges(parts, [], made()) == {"x": (0.5, 1.5)}

@@ -31,7 +31,7 @@ class Parts:
     """
 
     path: Path
-    names: tuple[str, ...]
+    schema: pa.Schema
     whole: pa.Table | None = None
 
     @classmethod
@@ -39,11 +39,16 @@ class Parts:
         """Open a table."""
         if path.suffix.lower() == ".csv":
             table = read_table(path)
-            return cls(path, tuple(table.column_names), table)
+            return cls(path, table.schema, table)
         if not path.is_file() or path.stat().st_size == 0:
             read_table(path)  # it says what is wrong
         with _reading(path), pq.ParquetFile(path) as file:
-            return cls(path, tuple(file.schema_arrow.names))
+            return cls(path, file.schema_arrow)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns."""
+        return tuple(self.schema.names)
 
     def sample(self, columns: Sequence[str]) -> pa.Table:
         """Return about 65,000 rows, spread evenly over the table."""

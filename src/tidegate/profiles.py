@@ -79,14 +79,14 @@ def _column(path: Path, data: dict[str, Any]) -> Column:
 def edges(
     parts: Parts, columns: Sequence[str], known: Profile | None
 ) -> dict[str, tuple[float, ...]]:
-    """Return the edges of the columns' bins: those of ``known``, and of a sample where it has none.
+    """Return the edges of columns' bins: all those of ``known``, and of a sample where it has none.
 
     A profile can be compared with another in the same bins alone, so versions inherit them.
     """
     found = {
         name: column.edges
         for name, column in (known.columns if known else {}).items()
-        if column.edges and name in columns
+        if column.edges
     }
     new = [name for name in columns if name not in found]
     sample = parts.sample(new) if new else None

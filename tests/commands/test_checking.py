@@ -123,6 +123,19 @@ def test_whole_rows_under_new_ids_are_found(stage: Stage) -> None:
     assert (code, data(verdict)) == (6, [(says, True)])
 
 
+@pytest.mark.parametrize("where", ["training rows", "both"])
+def test_a_column_that_cannot_be_compared_is_told_and_ids_are_compared_all_the_same(
+    stage: Stage, where: str
+) -> None:
+    tags = pa.map_(pa.string(), pa.int64())
+    table, kind = rows(400, 4), tags if where == "both" else pa.int64()
+    train_on(stage, table.append_column("tags", pa.nulls(400, tags)))
+    hold(stage, rows().append_column("tags", pa.nulls(4000, kind)))
+    code, verdict = judged(stage)
+    says = "column tags: its values cannot be compared, so nobody looked for training rows in the holdout"
+    assert (code, data(verdict)) == (0, [(says, False)])
+
+
 def test_a_shifted_truth_is_told_and_decides_beyond_a_limit(stage: Stage) -> None:
     table = rows()
     ones = pa.array(np.asarray(table["y"].to_pylist()) == 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidegate import profiles
@@ -28,8 +29,6 @@ from tidegate.tables import read_table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import pyarrow as pa
 
     from tidegate.commands.context import Context
     from tidegate.commands.evaluate import Evaluation
@@ -161,9 +160,11 @@ class _Look:
         unchecked: tuple[Finding, ...] = ()
         try:
             rows = row_hashes({name: holdout[name] for name in columns}) if columns else None
+            for name in columns:  # a training column's type may be another one
+                row_hashes({name: pa.nulls(1, parts.schema.field(name).type)})
         except UnhashableError as error:
-            columns, name = [], str(error).partition(":")[0]
-            unchecked = (_told(Cause.OVERLAP_UNCHECKED, holdout.num_rows, name),)
+            rows, columns = None, []
+            unchecked = (_told(Cause.OVERLAP_UNCHECKED, holdout.num_rows, error.column),)
         ids = _ids(holdout[data.id]) if data.id in parts.names else None
         return cls(
             overlap=Overlap(ids, rows, holdout.num_rows),

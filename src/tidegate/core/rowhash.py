@@ -36,7 +36,11 @@ _WHOLE = 2.0**63  # floats below it, in absolute value, may be whole numbers of 
 
 
 class UnhashableError(TypeError):
-    """A column of a type whose values cannot be compared here."""
+    """A column of a type whose values cannot be compared here; ``column`` names it, if it has a name."""
+
+    def __init__(self, what: str, column: str = "") -> None:
+        super().__init__(f"{column}: {what}" if column else what)
+        self.column = column
 
 
 def mixed(values: Hashes) -> Hashes:
@@ -73,7 +77,7 @@ def rows(columns: Mapping[str, Any]) -> Hashes:
         try:
             values = hashes(column)
         except UnhashableError as error:
-            raise UnhashableError(f"{name}: {error}") from None
+            raise UnhashableError(str(error), name) from None
         seed = hashes(pa.array([name]))[0]
         term = mixed(values ^ seed)
         total = term if total is None else total + term
