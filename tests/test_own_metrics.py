@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,8 +102,11 @@ def test_what_was_measured_is_read_for_what_it_was_measured_on(folder: Path) -> 
     found = own_metrics.measured(into, table, config.gate, ABOUT)
     assert set(found) == {("profit", None), ("profit", "region=n"), ("profit", "region=s")}
     assert found["profit", None].draws.shape == (1000, 2)
-    for other in ("holdout", "rules"):
-        about = own_metrics.About(**{**vars_of(ABOUT), other: "9" * 64})
+    for about in (
+        replace(ABOUT, holdout="9" * 64),
+        replace(ABOUT, rules="9" * 64),
+        replace(ABOUT, models=ABOUT.models[::-1]),
+    ):
         with pytest.raises(NotJudgedError, match="other models, rows or rules"):
             own_metrics.measured(into, table, config.gate, about)
     values = into / own_metrics.VALUES
@@ -116,10 +120,6 @@ def test_what_was_measured_is_read_for_what_it_was_measured_on(folder: Path) -> 
     (into / own_metrics.MEASURED).unlink()
     with pytest.raises(NotJudgedError, match=r"measured\.json"):
         own_metrics.measured(into, table, config.gate, ABOUT)
-
-
-def vars_of(about: own_metrics.About) -> dict[str, object]:
-    return {name: getattr(about, name) for name in ("holdout", "rules", "models")}
 
 
 BAD = {

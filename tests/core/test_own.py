@@ -15,6 +15,8 @@ from tidegate.core.own import bootstrap, wanted
 from tidegate.core.table import Predictions
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from tidegate.core.metrics.kinds import Floats
 
 OWN = OwnMetric(name="profit", run="m.py:profit", direction=Direction.HIGHER)
@@ -54,7 +56,7 @@ def test_draws_are_the_same_for_every_model_and_for_every_run() -> None:
 def test_groups_are_drawn_whole() -> None:
     cluster = np.repeat(np.arange(40), 10)
     RNG.shuffle(cluster)
-    seen: list[Floats] = []
+    seen: list[npt.NDArray[np.intp]] = []
 
     def look(truth: Floats | None, prediction: Floats, weight: Floats) -> float:
         seen.append(np.bincount(prediction.astype(np.intp), minlength=40))
@@ -75,7 +77,7 @@ def test_weights_come_with_their_rows() -> None:
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_what_is_not_finite_is_undefined(value: float | None) -> None:
     numbers = bootstrap(
-        lambda *_: value, None, [GOOD], weight=None, cluster=None, seed=1, resamples=3  # type: ignore[arg-type,return-value]
+        lambda *_: value, None, [GOOD], weight=None, cluster=None, seed=1, resamples=3  # type: ignore[arg-type]
     )  # fmt: skip
     assert np.isnan(numbers).all()
 
@@ -84,7 +86,7 @@ def test_what_is_not_finite_is_undefined(value: float | None) -> None:
 def test_what_is_no_number_is_an_error(value: object) -> None:
     with pytest.raises(TypeError, match="expected a number"):
         bootstrap(
-            lambda *_: value, None, [GOOD], weight=None, cluster=None, seed=1, resamples=3  # type: ignore[arg-type,return-value]
+            lambda *_: value, None, [GOOD], weight=None, cluster=None, seed=1, resamples=3  # type: ignore[arg-type]
         )  # fmt: skip
 
 
