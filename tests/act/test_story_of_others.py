@@ -74,7 +74,8 @@ def foreign(flights: Flights) -> tuple[Pull, Result]:
     world = flights.world
     head = world.fork("mallory")
     clone = world.folder / "mallory"
-    world.commit("Fewer trees", flights.overlay("3-worse"), clone=clone)
+    script = (clone / "train.py").read_text() + "\n# Mallory was here.\n"
+    world.commit("Fewer trees", {"train.py": script}, clone=clone)
     pull = world.propose("main", title="`$(id)` ${{ github.token }}", head=head, author="mallory")
     return pull, world.check(pull)
 
