@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,9 +25,12 @@ from tests.core.catalogue import (
 from tests.core.metrics_page import PAGE, page
 from tidegate.core.catalog import CATALOG, PERCENT, Entry, Misnamed, read
 from tidegate.core.metrics.formulas import FORMULAS
-from tidegate.core.metrics.kinds import Queried, Ranked, Resampled
-from tidegate.core.metrics.table import find
+from tidegate.core.metrics.kinds import Cells, Queried, Ranked, Resampled, Smooth
+from tidegate.core.metrics.table import Metric, find
 from tidegate.core.model import Direction, Task
+from tidegate.core.rows import Rows
+from tidegate.core.sums.survey import survey
+from tidegate.core.table import CANDIDATE, CHAMPION, Predictions
 
 if TYPE_CHECKING:
     from tidegate.core.metrics.kinds import Codes, Floats
@@ -215,6 +219,46 @@ UNDEFINED = {
 @pytest.mark.parametrize(("name", "task"), UNDEFINED, ids=[f"{t}-{n}" for n, t in UNDEFINED])
 def test_an_undefined_value_is_none(name: str, task: Task) -> None:
     assert value_of(name, task, _degenerate(task)[UNDEFINED[name, task]]) is None
+
+
+@pytest.mark.parametrize("task", [Task.BINARY, Task.MULTICLASS, Task.REGRESSION, Task.GENERIC])
+def test_large_tables_have_the_same_numbers_from_sums(task: Task) -> None:
+    n = 40_000
+    one, other = rows(task, n, 2), rows(task, n, 2, noise=1.3)
+    slices = {"s": (("a", "b", "c"), np.arange(n) % 3)}
+    table = Predictions(
+        y_true=one.truth, candidate=one.prediction, champion=other.prediction, slices=slices
+    )
+    metrics = [find(name, t) for name, t in VALUES if t is task]
+    found = survey(
+        table, [m for m in metrics if not isinstance(m.kind, Queried | Resampled)], [("s",)]
+    )
+    assert found is not None
+    closed = {m.entry.name for m in metrics if isinstance(m.kind, Smooth | Cells)}
+    assert closed <= set(found.everything.joints)
+    parts = [(Rows(table), found.everything)]
+    for code in range(3):
+        members = np.flatnonzero(np.arange(n) % 3 == code)
+        parts.append((Rows(table, partial(np.asarray, members)), found.groups["s",][code]))
+    for exact, summary in parts:
+        summed = Rows(table, summary=summary)
+        for metric in metrics:
+            if metric.entry.name in summary.joints:
+                _same(metric, exact, summed)
+
+
+def _same(metric: Metric, exact: Rows, summed: Rows) -> None:
+    # Scores of a ranking are summed in fine bins, whose error is bounded and negligible.
+    within, width = (1e-7, 1e-2) if isinstance(metric.kind, Ranked) else (1e-9, 1e-6)
+    pairs = [
+        (rows.single(metric, CANDIDATE, 0.95), rows.contrast(metric, CANDIDATE, CHAMPION))
+        for rows in (exact, summed)
+    ]
+    for one, other in zip(*pairs, strict=True):
+        assert one is not None
+        assert other is not None
+        assert other.centre == pytest.approx(one.centre, abs=within), metric.entry.name
+        assert other.se == pytest.approx(one.se, rel=width), metric.entry.name
 
 
 def test_the_page_has_the_catalogues_table() -> None:
