@@ -200,11 +200,11 @@ def test_what_was_tampered_with_is_not_judged_and_leaves_nothing_behind(
 def test_a_step_that_failed_before_is_not_judged(
     merged: Desk, refusing: Job, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code, job = merged.decide(merged.given, "--failed=champion", job=refusing)
+    code, job = merged.decide(merged.given, "--failed=train", job=refusing)
     assert code == 6
-    assert "champion: that step failed" in capfd.readouterr().err
+    assert "train: that step failed" in capfd.readouterr().err
     assert job.outputs == {"outcome": "error", "release": "false"}
-    assert "Production's model did not answer" in (job.temp / "summary").read_text()
+    assert "Training failed" in (job.temp / "summary").read_text()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.5, -0.1])
