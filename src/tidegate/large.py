@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from tidegate.core.table import Predictions
 
@@ -51,6 +52,8 @@ def join(file: Any, columns: list[str], part: Callable[[Any], Predictions]) -> P
                 codes[name] = np.empty(rows, dtype=np.int16)
             codes[name][start:stop] = code[of_part]
         start = stop
+    del table, found
+    pa.default_memory_pool().release_unused()  # Arrow keeps what row groups took for the next ones
     slices = {name: (tuple(known[name]), codes[name]) for name in codes}
     return Predictions(
         ids=whole["ids"],

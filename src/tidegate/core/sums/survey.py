@@ -154,7 +154,7 @@ def _ranked(
     looked = list(pool.map(influences, groups))
 
     def products(cell: int) -> dict[str, Floats]:
-        bins = [total.bins[model][cell][0] for model in models]
+        bins = [total.bins[model][cell].pop() for model in models]
         return {
             name: ranks.products([looked[g][1][name] for g in within[cell]], bins)
             for name in plan.ranked
