@@ -43,7 +43,7 @@ def join(file: Any, columns: list[str], part: Callable[[Any], Predictions]) -> P
             values = getattr(found, name)
             if values is not None:
                 if name not in whole:
-                    whole[name] = np.empty(rows, dtype=values.dtype)
+                    whole[name] = np.empty((rows, *values.shape[1:]), dtype=values.dtype)
                 whole[name][start:stop] = values
         for name, (categories, of_part) in found.slices.items():
             numbers = known.setdefault(name, {})
