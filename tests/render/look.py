@@ -1,4 +1,4 @@
-"""Look at what people see: ``python -m tests.render.look FOLDER`` writes every comment as HTML.
+"""Look at what people see: ``python -m tests.render.look FOLDER`` writes every comment, and every page.
 
 The style is near GitHub's. With a file ``mermaid.min.js`` in FOLDER the charts are drawn, too. Markdown
 that is there already (``TIDEGATE_KEEP_PAGES=FOLDER ./dev github tests/act/test_story.py`` keeps what a
@@ -10,14 +10,18 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import cmarkgfm
 from cmarkgfm.cmark import Options
 
+from tests.render.samples import drawn, reports
 from tests.render.stories import Play, pull_requests
 from tidegate.core.events import Ordered, Phase
+from tidegate.core.model import Task
 from tidegate.render.comment import comment
+from tidegate.render.html import html
 from tidegate.render.issue import branch_of, issue, revert_pull
 
 _STYLE = """
@@ -84,6 +88,15 @@ def texts(root: Path) -> dict[str, str]:
     return found
 
 
+def pages() -> dict[str, str]:
+    """Return a page of every outcome, and of every task's pictures, by name."""
+    made = reports()
+    found = {f"page_{name}": html(replace(r, pictures=drawn())) for name, r in made.items()}
+    for task in Task:
+        found[f"page_{task}"] = html(replace(made["pass"], pictures=drawn(task)))
+    return found
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,6 +104,8 @@ if __name__ == "__main__":
         kept.with_suffix(".html").write_text(
             page(kept.read_text(encoding="utf-8")), encoding="utf-8"
         )
+    for name, text in pages().items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
     with tempfile.TemporaryDirectory() as root:
         for name, text in texts(Path(root)).items():
             (folder / f"{name}.md").write_text(text, encoding="utf-8")

@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import cmarkgfm
+import numpy as np
+import numpy.typing as npt
 from cmarkgfm.cmark import Options
 
 from tidegate.core.model import (
@@ -22,9 +24,12 @@ from tidegate.core.model import (
     Level,
     Margin,
     Outcome,
+    Task,
     Verdict,
     worst,
 )
+from tidegate.core.pictures import Pictures, picture
+from tidegate.core.table import Predictions
 from tidegate.render.comment import comment
 from tidegate.render.report import Report
 from tidegate.run_record import RunRecord
@@ -192,6 +197,25 @@ def reports() -> dict[str, Report]:
         )
         for name, judged in cases.items()
     }
+
+
+def drawn(task: Task = Task.BINARY, name: str = "JFK", n: int = 600) -> Pictures:
+    """Return pictures of random predictions; every name in them is ``name``."""
+    rng = np.random.default_rng(0)
+    truth = np.round(rng.random(n))
+
+    def model(noise: float) -> npt.NDArray[np.float64]:
+        ones = 1 / (1 + np.exp(-(2 * truth - 1 + noise * rng.normal(size=n))))
+        return np.column_stack([1 - ones, ones]) if task is Task.MULTICLASS else ones
+
+    table = Predictions(
+        y_true=truth, candidate=model(1.0), champion=model(1.2),
+        ids=np.array([f"{name}{i}" for i in range(n)], dtype=object),
+        slices={name: ((name,), np.zeros(n, dtype=np.intp))},
+    )  # fmt: skip
+    found = picture(table, task, names=[name, name])
+    assert found is not None
+    return found
 
 
 @dataclass

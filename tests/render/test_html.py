@@ -6,16 +6,24 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from tests.engine import Engine
-from tests.render.samples import ANCHOR, AUC, FLOOR, LATENCY, LOSS, Seen, reports, slices, verdict
+from tests.render.samples import (
+    ANCHOR,
+    AUC,
+    FLOOR,
+    LATENCY,
+    LOSS,
+    Seen,
+    drawn,
+    reports,
+    slices,
+    verdict,
+)
 from tests.render.stories import pull_requests
 from tidegate.core import story as stories
 from tidegate.core.model import Cause, Direction, Finding, Kind, Margin, Outcome, Task
-from tidegate.core.pictures import Pictures, picture
-from tidegate.core.table import Predictions
 from tidegate.render import charts, heat
 from tidegate.render.html import html
 from tidegate.render.place import Place, place
@@ -31,21 +39,6 @@ _HOSTILE = (
 )  # fmt: skip
 _LOADS = {"src", "href", "srcset", "data", "poster", "action", "formaction", "background", "style"}
 _ELEMENTS = {"script", "link", "img", "iframe", "object", "embed", "form", "base", "foreignobject"}
-
-
-def drawn(task: Task = Task.BINARY, name: str = "JFK", n: int = 600) -> Pictures:
-    """Return pictures of random predictions; every name in them is ``name``."""
-    rng = np.random.default_rng(0)
-    truth = np.round(rng.random(n))
-    shape = (n, 2) if task is Task.MULTICLASS else (n,)
-    table = Predictions(
-        y_true=truth, candidate=rng.random(shape), champion=rng.random(shape),
-        ids=np.array([f"{name}{i}" for i in range(n)], dtype=object),
-        slices={name: ((name,), np.zeros(n, dtype=np.intp))},
-    )  # fmt: skip
-    found = picture(table, task, names=[name, name])
-    assert found is not None
-    return found
 
 
 def _named(name: str, task: Task = Task.BINARY) -> Report:
