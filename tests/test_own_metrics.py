@@ -122,6 +122,14 @@ def test_what_was_measured_is_read_for_what_it_was_measured_on(folder: Path) -> 
         own_metrics.measured(into, table, config.gate, ABOUT)
 
 
+def test_another_function_is_another_rule(folder: Path) -> None:
+    _, config = loaded(folder)
+    before = own_metrics.rules_of(config, folder)
+    assert own_metrics.rules_of(config, folder) == before
+    (folder / "lib" / "metrics.py").write_text(PROFIT + "\n")
+    assert own_metrics.rules_of(config, folder) != before
+
+
 BAD = {
     "an exception": (
         "def profit(*_): raise ValueError('no price')",

@@ -10,6 +10,7 @@ never in a job that has any. What it wrote is read as raw floats.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import numpy as np
 
 from tidegate.core.metrics.resampling import RESAMPLES, Replicates
 from tidegate.core.own import MOST, wanted
+from tidegate.digests import file_digest
 from tidegate.errors import ConfigError, NotJudgedError
 from tidegate.load import violations
 from tidegate.process import commands_stopped, started
@@ -47,18 +49,31 @@ class About:
     """What own metrics were measured on, by digest; the draws are seeded by it."""
 
     holdout: str
-    rules: str
+    rules: str  # and of the files with the functions: :func:`rules_of`
     models: tuple[str, ...]  # candidate, champion, anchor: those that are there
 
     @property
     def seed(self) -> int:
-        """The seed of the draws: the same for everybody who measures the same."""
-        return int(self.rules[:8], 16) ^ int(self.holdout[:8], 16)
+        """The seed of the draws, by the holdout alone: a comment in a file rolls no other dice."""
+        return int(self.holdout[:8], 16)
 
 
 def needed(gate: Gate) -> bool:
     """Whether a rule names a metric of the user's own."""
     return any(own.name in gate.metrics for own in gate.own)
+
+
+def rules_of(config: Config, code: Path) -> str:
+    """Return the digest of the rules and of the files whose functions they name.
+
+    Raises:
+        ConfigError: there is no such file.
+        OutsideError: it cannot be read.
+    """
+    total = hashlib.sha256(config.rules_digest.encode())
+    for file in sorted({file for file, _ in _functions(config.gate, code).values()}):
+        total.update(f"\n{file}\0{file_digest(code / file)}".encode())
+    return total.hexdigest()
 
 
 def measure(  # noqa: PLR0913 (what is measured, on what, by which code)
@@ -82,15 +97,9 @@ def measure(  # noqa: PLR0913 (what is measured, on what, by which code)
             remedy="Its function is code of the repository's: run it in a job without github-token.",
         )
     items = _items(table, config.gate)
-    files = {own.name: own.run.partition(":") for own in config.gate.own}
-    for file, _, _ in files.values():
-        if not (code / file).is_file():
-            raise ConfigError(
-                f"{code / file}: no such file (gate.metrics in mlops.yaml)",
-                remedy="Commit the file whose function the metric is; its path is relative to mlops.yaml.",
-            )
+    functions = _functions(config.gate, code)
     request = {
-        "functions": {name: [file, function] for name, (file, _, function) in files.items()},
+        "functions": functions,
         "items": [[item.metric, number] for number, item in enumerate(items)],
         "seed": about.seed,
         "resamples": RESAMPLES,
@@ -127,6 +136,22 @@ def measure(  # noqa: PLR0913 (what is measured, on what, by which code)
         "items": [[item.metric, item.slice] for item in items],
     }
     (into / MEASURED).write_text(json.dumps(document) + "\n")
+
+
+def _functions(gate: Gate, code: Path) -> dict[str, tuple[str, str]]:
+    """Return own metric -> (file, function), of those that a rule names."""
+    found = {}
+    for own in gate.own:
+        if own.name not in gate.metrics:
+            continue
+        file, _, function = own.run.partition(":")
+        if not (code / file).is_file():
+            raise ConfigError(
+                f"{code / file}: no such file (gate.metrics in mlops.yaml)",
+                remedy="Commit the file whose function the metric is; its path is relative to mlops.yaml.",
+            )
+        found[own.name] = (file, function)
+    return found
 
 
 def _items(table: Predictions, gate: Gate) -> list[Wanted]:

@@ -211,7 +211,7 @@ def about(context: Context, done: Evaluation, table: Predictions) -> own_metrics
     there = [name for name, _ in table.columns()]
     return own_metrics.About(
         holdout=done.holdout,
-        rules=context.config.rules_digest,
+        rules=own_metrics.rules_of(context.config, context.folder),
         models=tuple(digest for role, digest in digests.items() if digest and role in there),
     )
 

@@ -161,7 +161,9 @@ def _with_own(path: Path, table: Predictions, config: Config, code: Path) -> Pre
 
     digest = file_digest(path)
     models = sum(name != "y_true" for name, _ in table.columns())
-    about = own_metrics.About(holdout=digest, rules=config.rules_digest, models=(digest,) * models)
+    about = own_metrics.About(
+        holdout=digest, rules=own_metrics.rules_of(config, code), models=(digest,) * models
+    )
     with tempfile.TemporaryDirectory(prefix="tidegate-own-") as folder:
         into = Path(folder)
         own_metrics.measure(table, config, about, code=code, into=into)
