@@ -1,106 +1,259 @@
-"""The gate's speed: 5 paired metrics x (all rows + 20 slices), against its limit and its peers.
+"""The gate's speed: 5 paired metrics x (all rows + 20 slices), beside its limit and its peers.
 
-The limit is what any comparison must do: read the columns and sort one of them. The peer is what
-people write today: scikit-learn's metrics in a paired bootstrap loop, overall and per slice. One
-resample of it is timed once and multiplied by 1,000: an extrapolation, not a measurement.
+Each figure is a process of its own: seconds of the work (imports left out, but for "whole process"),
+best of three where it is ours or the limit's, and the process's peak memory.
+
+* limit: what any comparison must do: read the columns and sort one of them.
+* gate: `tidegate.predictions.read` and `judge`: values, paired one-sided bounds, all rows and slices.
+* sklearn: its metrics in a paired bootstrap loop, overall and per slice.
+* scipy: `scipy.stats.bootstrap`, paired, percentile, of the AUC's difference only, overall only.
+* fairlearn: `MetricFrame(n_boot=...)` of both models by slice: no paired difference.
+* mlflow: `mlflow.models.evaluate` of both models' static predictions: no interval, no slices, no AUC.
+
+A bootstrap of 1,000 resamples is measured with a few and scaled up, marked "x". Peers that are not
+installed are named as such. `python -m benchmarks.gate 10000 1000000` picks sizes.
 """
 
 from __future__ import annotations
 
+import json
+import resource
+import subprocess
+import sys
 import tempfile
 import time
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidegate.core.config import Gate, Rule, SliceRule
-from tidegate.core.gate import judge
 from tidegate.core.model import Margin, Task
-from tidegate.predictions import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from tidegate.core.metrics.estimate import Floats
 
     Codes = np.ndarray[tuple[int, ...], np.dtype[np.integer[Any]]]
 
-SIZES = (10_000, 100_000, 1_000_000)
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 METRICS = ("roc_auc", "log_loss", "accuracy", "f1", "brier")
 RESAMPLES = 1000
 GATE = Gate(
     rules=tuple(Rule(metric=m, margin=Margin(value=0.005)) for m in METRICS),
     slices=tuple(SliceRule(by=("region",), metric=m, margin=Margin(value=0.03)) for m in METRICS),
 )
+# Per size: resamples that are really drawn; 0: not run, it would take minutes.
+DRAWN = {
+    "sklearn": {10_000: 4, 100_000: 2, 1_000_000: 1, 10_000_000: 0},
+    "scipy": {10_000: 20, 100_000: 5, 1_000_000: 2, 10_000_000: 0},
+    "fairlearn": {10_000: 2, 100_000: 1, 1_000_000: 0, 10_000_000: 0},
+    "mlflow": {10_000: 1, 100_000: 1, 1_000_000: 1, 10_000_000: 0},
+}
+SCALED = {"sklearn", "scipy", "fairlearn"}
 
 
 def main() -> None:
-    """Print seconds and ratios for every size."""
-    print("5 metrics, 2 models, paired bounds, all rows and 20 slices; seconds, best of 3")
-    print(
-        f"{'rows':>10}{'read':>9}{'sort':>9}{'judge':>9}{'read+judge : limit':>20}{'bootstrap : judge':>20}"
-    )
+    """Print a table per size; `--one NAME FILE DRAWN` is one figure, for ourselves."""
+    if "--one" in sys.argv:
+        name, file, drawn = sys.argv[sys.argv.index("--one") + 1 :]
+        print(json.dumps(_one(name, Path(file), int(drawn))))
+        return
+    sizes = [int(a) for a in sys.argv if a.isdigit()] or SIZES
+    print("5 metrics, 2 models, all rows and 20 slices. x: scaled up to 1,000 resamples")
+    print(f"{'rows':>11} {'what':<15}{'seconds':>12}{'peak MB':>9}{'x limit':>10}{'x gate':>10}")
     with tempfile.TemporaryDirectory() as folder:
-        for size in SIZES:
+        for size in sizes:
             path = Path(folder) / f"{size}.parquet"
-            _write(path, size)
+            write(path, size)
             _compare(path, size)
+            path.unlink()
 
 
 def _compare(path: Path, size: int) -> None:
-    table = read(path, task=Task.BINARY, by=["region"])
-    reading = _best(lambda: read(path, task=Task.BINARY, by=["region"]))
-    bare = _best(lambda: pq.ParquetFile(path).read())
-    sorting = _best(lambda: np.sort(table.candidate))
-    judging = _best(lambda: judge(table, GATE, task=Task.BINARY))
-    assert table.y_true is not None
-    assert table.champion is not None
-    truth, champion, codes = table.y_true, table.champion, table.slices["region"][1]
-    one = _best(lambda: _resample(truth, table.candidate, champion, codes), 1)
-    limit = bare + sorting
+    limit = _measured("limit", path, 0)
+    gate = _measured("gate", path, 0)
+    process = _measured("whole process", path, 0)
+    for what, found in (("limit", limit), ("gate", gate), ("whole process", process)):
+        _row(size, what, found["seconds"], found["mb"], limit["seconds"], gate["seconds"])
+    for name, drawn in DRAWN.items():
+        if find_spec(name) is None:
+            print(f"{size:>11,} {name:<15}not installed: pip install {name}")
+        elif drawn[size] == 0:
+            print(f"{size:>11,} {name:<15}not run: minutes")
+        else:
+            found = _measured(name, path, drawn[size])
+            times = RESAMPLES / drawn[size] if name in SCALED else 1.0
+            what = f"{name} x" if name in SCALED else name
+            _row(
+                size, what, found["seconds"] * times, found["mb"], limit["seconds"], gate["seconds"]
+            )
+
+
+def _row(size: int, what: str, seconds: float, mb: float, limit: float, gate: float) -> None:
     print(
-        f"{size:>10,}{reading:>9.4f}{sorting:>9.4f}{judging:>9.4f}"
-        f"{(reading + judging) / limit:>20.1f}{one * RESAMPLES / judging:>20,.0f}"
+        f"{size:>11,} {what:<15}{seconds:>12,.4f}{mb:>9,.0f}{seconds / limit:>10,.1f}{seconds / gate:>10,.1f}"
     )
 
 
-def _write(path: Path, size: int) -> None:
+def _measured(name: str, path: Path, drawn: int) -> dict[str, float]:
+    """Run one figure in a process of its own; the whole process is timed from outside."""
+    command = [sys.executable, "-m", "benchmarks.gate", "--one", name, str(path), str(drawn)]
+    if name == "whole process":
+        command = [sys.executable, "-c", _PROCESS, str(path)]
+        return min((_timed(command) for _ in range(3)), key=lambda found: found["seconds"])
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+_PROCESS = """
+import sys, resource
+from pathlib import Path
+from tidegate.predictions import read
+from tidegate.core.gate import judge
+from tidegate.core.model import Task
+from benchmarks.gate import GATE
+judge(read(Path(sys.argv[1]), task=Task.BINARY, by=["region"]), GATE, task=Task.BINARY)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def _timed(command: list[str]) -> dict[str, float]:
+    began = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return {"seconds": time.perf_counter() - began, "mb": float(done.stdout)}
+
+
+def _one(name: str, path: Path, drawn: int) -> dict[str, float]:
+    work, times = _work(name, path, drawn)
+    seconds = _best(work, times)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "mb": peak}
+
+
+def _work(name: str, path: Path, drawn: int) -> tuple[Callable[[], object], int]:
+    if name == "limit":
+        return lambda: np.sort(_column(pq.ParquetFile(path).read(), "candidate")), 3
+    if name == "gate":
+        from tidegate.core.gate import judge
+        from tidegate.predictions import read
+
+        return lambda: judge(read(path, task=Task.BINARY, by=["region"]), GATE, task=Task.BINARY), 3
+    table = pq.ParquetFile(path).read()
+    truth, candidate, champion = (_column(table, c) for c in ("y_true", "candidate", "champion"))
+    codes = np.unique(table.column("region").to_numpy(), return_inverse=True)[1]
+    peer = {"sklearn": _sklearn, "scipy": _scipy, "fairlearn": _fairlearn, "mlflow": _mlflow}[name]
+    return lambda: peer(truth, candidate, champion, codes, drawn), 1
+
+
+def _column(table: Any, name: str) -> Floats:
+    values: Floats = table.column(name).to_numpy()
+    return values
+
+
+def write(path: Path, size: int) -> None:
+    """Write the table that is judged: two models of one signal, 20 groups down to well under 1 %."""
     rng = np.random.default_rng(size)
     truth = (rng.random(size) < 0.3).astype(np.int8)
     score = 1.2 * truth + rng.normal(size=size) - 1
-    share = 0.8 ** np.arange(20)  # from a fifth of the rows down to well under 1 %
+    share = 0.8 ** np.arange(20)
+    region = pa.DictionaryArray.from_arrays(
+        rng.choice(20, size, p=share / share.sum()).astype(np.int8), [str(i) for i in range(20)]
+    )
     columns = {
         "id": np.arange(size),
         "y_true": truth,
         "candidate": 1 / (1 + np.exp(-score - 0.3 * rng.normal(size=size))),
         "champion": 1 / (1 + np.exp(-score - 0.3 * rng.normal(size=size))),
-        "region": pa.array(rng.choice(20, size, p=share / share.sum()).astype(str)),
+        "region": region.cast(pa.string()),
     }
     pq.write_table(pa.table(columns), path)
 
 
-def _resample(truth: Floats, candidate: Floats, champion: Floats, codes: Codes) -> None:
-    """Do one paired resample the usual way: five scikit-learn metrics, overall and per slice."""
+def _sklearn(y: Floats, c: Floats, b: Floats, codes: Codes, drawn: int) -> None:
+    """Do paired resamples the usual way: five scikit-learn metrics, overall and per slice."""
     from sklearn import metrics
 
-    y, c, b, group = truth, candidate, champion, codes
-    rows = np.random.default_rng(0).integers(0, len(y), len(y))
-    y, c, b, group = y[rows], c[rows], b[rows], group[rows]
-    for chosen in (np.arange(len(y)), *(np.flatnonzero(group == code) for code in range(20))):
-        for model in (c[chosen], b[chosen]):
-            decision = model >= 0.5
-            metrics.roc_auc_score(y[chosen], model)
-            metrics.log_loss(y[chosen], model)
-            metrics.brier_score_loss(y[chosen], model)
-            metrics.accuracy_score(y[chosen], decision)
-            metrics.f1_score(y[chosen], decision)
+    rng = np.random.default_rng(0)
+    for _ in range(drawn):
+        rows = rng.integers(0, len(y), len(y))
+        for chosen in (rows, *(rows[codes[rows] == code] for code in range(20))):
+            for model in (c[chosen], b[chosen]):
+                decision = model >= 0.5
+                metrics.roc_auc_score(y[chosen], model)
+                metrics.log_loss(y[chosen], model)
+                metrics.brier_score_loss(y[chosen], model)
+                metrics.accuracy_score(y[chosen], decision)
+                metrics.f1_score(y[chosen], decision)
 
 
-def _best(work: Callable[[], object], times: int = 3) -> float:
+def _scipy(y: Floats, c: Floats, b: Floats, _codes: Codes, drawn: int) -> None:
+    from scipy.stats import bootstrap
+    from sklearn.metrics import roc_auc_score
+
+    def difference(truth: Floats, mine: Floats, other: Floats) -> float:
+        return float(roc_auc_score(truth, mine) - roc_auc_score(truth, other))
+
+    bootstrap(
+        (y, c, b),
+        difference,
+        paired=True,
+        vectorized=False,
+        n_resamples=drawn,
+        method="percentile",
+        batch=1,
+        rng=np.random.default_rng(0),
+    )
+
+
+def _fairlearn(y: Floats, c: Floats, b: Floats, codes: Codes, drawn: int) -> None:
+    from sklearn import metrics
+
+    frame = import_module("fairlearn.metrics").MetricFrame
+
+    def decided(metric: Callable[[Any, Any], float]) -> Callable[[Floats, Floats], float]:
+        return lambda truth, model: metric(truth, model >= 0.5)
+
+    wanted = {
+        "roc_auc": metrics.roc_auc_score,
+        "log_loss": metrics.log_loss,
+        "brier": metrics.brier_score_loss,
+        "accuracy": decided(metrics.accuracy_score),
+        "f1": decided(metrics.f1_score),
+    }
+    for model in (c, b):
+        frame(
+            metrics=wanted,
+            y_true=y,
+            y_pred=model,
+            sensitive_features=codes,
+            n_boot=drawn,
+            ci_quantiles=[0.05, 0.95],
+            random_state=0,
+        )
+
+
+def _mlflow(y: Floats, c: Floats, b: Floats, _codes: Codes, _drawn: int) -> None:
+    import mlflow
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory() as folder:
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        for model in (c, b):
+            with mlflow.start_run():
+                data = pd.DataFrame({"y": y, "p": (model >= 0.5).astype(int)})
+                mlflow.models.evaluate(
+                    data=data, targets="y", predictions="p", model_type="classifier"
+                )
+
+
+def _best(work: Callable[[], object], times: int) -> float:
     seconds = []
     for _ in range(times):
         began = time.perf_counter()
