@@ -31,7 +31,8 @@ def save(path: Path, profile: Profile) -> None:
         "reads": profile.reads,
         "columns": columns,
     }
-    path.write_text(json.dumps(told, allow_nan=False, separators=(",", ":")) + "\n")
+    text = json.dumps(told, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def read(path: Path) -> Profile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from tests.jobs import Jobs, hand_over
 from tests.real_repo import PREDICT, Stage, rows, training, two_releases
+from tidegate.commands.checking import data_findings
 from tidegate.core.events import Registered
 from tidegate.digests import file_digest
 from tidegate.git import text
@@ -291,3 +293,26 @@ def test_what_failed_before_the_candidate_answered_is_still_no_verdict(
             job.tidegate("decide", *copied.arguments(job.temp / "out"), f"--failed={failed}") == 6
         )
         assert not (job.temp / "out" / "page" / "verdict.json").exists()
+
+
+def test_a_column_that_the_champion_said_it_reads_decides_when_it_is_another_kind(
+    stage: Stage,
+) -> None:
+    champion = stage.state.champion
+    assert champion is not None
+    stage.push(0.91)
+    assert stage.tidegate("train") == 0
+    table = rows()
+    hold(stage, table.set_column(2, "group", pa.array(np.arange(4000))))
+    assert stage.tidegate("evaluate") == 0
+    path = stage.repo.bundle / "reference.json"
+    path.write_text(path.read_text().replace('"reads":null', '"reads":["x","group"]'))
+    context, state = stage.repo.context(), stage.state
+    found = data_findings(
+        context,
+        replace(state, profiles={champion.digest: file_digest(path)}),
+        ["x", "elsewhere"],
+    )
+    assert [(f.column, f.decides) for f in found] == [("group (was text, is number)", True)]
+    written = json.loads((stage.repo.bundle / "profile.json").read_text())
+    assert written["reads"] == ["x"]

@@ -101,6 +101,8 @@ def test_an_mlflow_model_answers_and_its_parity_sample_holds_its_own_columns_alo
     assert ((answers > 0) & (answers < 1)).all()
     sample = pq.read_table(repo.bundle / "parity.parquet")
     assert set(sample.column_names) == {"amount", "age", "region", "rate", ANSWER}
+    reads = json.loads((repo.bundle / "measurements.json").read_text())["reads"]
+    assert set(reads) == {"amount", "age", "region", "rate"}
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def data_findings(
     """
     known, cause = _champion(state, context.bundle / REFERENCE)
     tables = _look(context, known)
-    said = None if reads is None else tuple(reads)
+    said = None if reads is None else tuple(c for c in tables.training.columns if c in reads)
     profiles.save(context.bundle / PROFILE, replace(tables.training, reads=said))
     findings = [*tables.shared]
     if cause is Cause.PROFILE_CHANGED:

@@ -90,7 +90,7 @@ class Profile:
 
     Attributes:
         target: the column of the truth, if the table has one.
-        reads: the columns that the model said it reads; None: it did not say.
+        reads: those of ``columns`` that the model said it reads; None: it did not say.
     """
 
     rows: int
