@@ -317,6 +317,9 @@ def test_a_fork_gets_numbers_and_no_names_and_writes_nothing_anywhere(pulled: De
     assert notes == ()
     assert {f.slice for f in verdict.findings} == {None}
     assert len((result / "verdict.json").read_bytes()) < 64_000
+    page = (job.temp / "decided" / "page" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Both models</h2>" in page
+    assert "<h2>Worst rows</h2>" not in page
 
 
 def test_a_champion_out_of_reach_is_inconclusive_and_absolute_rules_alone_count(

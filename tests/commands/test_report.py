@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes import FakeRegistry, make_bundle
-from tests.render.samples import AUC, RUN, Seen, verdict
+from tests.render.samples import AUC, RUN, Seen, drawn, verdict
+from tidegate import pictures
 from tidegate.cli import main
 from tidegate.commands.context import Context
 from tidegate.commands.report import SUMMARY, gather, report_for
@@ -31,7 +32,7 @@ from tidegate.core.evidence import Arm, Minute, Series
 from tidegate.core.model import Cause, Outcome, VersionRef
 from tidegate.digests import folder_digest
 from tidegate.errors import Exit, NotJudgedError, OutsideError
-from tidegate.home import MODEL, VERDICT
+from tidegate.home import MODEL, PICTURES, VERDICT
 from tidegate.render.comment import comment
 from tidegate.render.report import Override
 from tidegate.render.verdict import document
@@ -41,6 +42,7 @@ from tidegate.terminal import Terminal
 if TYPE_CHECKING:
     from tidegate.core.events import Payload
     from tidegate.core.model import Verdict
+    from tidegate.core.pictures import Pictures
 
 pytestmark = pytest.mark.real
 
@@ -124,6 +126,51 @@ def _turn(rollout: str, phase: Phase, traffic: dict[str, float]) -> tuple[Routin
     return intent, Routed(rollout=rollout)
 
 
+def _draw(context: Context, judged: Verdict) -> Pictures:
+    """Leave pictures beside the verdict, of the very model and rows."""
+    digests = judged.digests
+    found = replace(drawn(), n=judged.n, candidate=digests.candidate, holdout=digests.holdout)
+    pictures.save(context.bundle, found)
+    return found
+
+
+def test_pictures_are_shown_beside_the_verdict_that_they_are_of(context: Context) -> None:
+    judged = verdict(AUC)
+    path = _write(context, judged)
+    assert gather(context, path).pictures is None  # an older bundle
+    found = _draw(context, judged)
+    assert gather(context, path).pictures == found
+    for other in ({"candidate": "0" * 64}, {"holdout": None}, {"n": 7}):
+        pictures.save(context.bundle, replace(found, **other))
+        assert gather(context, path).pictures is None
+    (context.bundle / PICTURES).write_text("{}")
+    with pytest.raises(NotJudgedError, match=PICTURES):
+        gather(context, path)
+
+
+@pytest.mark.parametrize("rule", ["1", "roc_auc"])
+def test_a_stored_verdicts_rule_is_explained_and_nothing_is_judged_again(
+    context: Context, capsys: pytest.CaptureFixture[str], rule: str
+) -> None:
+    judged = verdict(replace(AUC, outcome=Outcome.REJECT, cause=Cause.VIOLATED))
+    path = _write(context, judged)
+    _draw(context, judged)
+    before = path.read_bytes()
+    assert main(["gate", "--explain", rule, "--html", "page.html"]) == Exit.REJECTED
+    said = capsys.readouterr().out
+    assert said.startswith("1. roc_auc no more than 0.005 below the champion: ✗ reject\n")
+    assert "DeLong's variance" in said
+    assert " of class 1; holdout e5e5e5e5e5e5; decision 7 of this holdout" in said
+    assert "<h3>ROC curve</h3>" in Path("page.html").read_text()
+    assert path.read_bytes() == before
+    assert not context.ledger().read().chain
+    assert main(["gate", "--explain", "nothing"]) == Exit.USAGE
+
+
+def test_without_a_verdict_there_is_nothing_to_explain(context: Context) -> None:
+    assert main(["gate", "--explain", "roc_auc"]) == Exit.NOT_JUDGED
+
+
 def test_the_bundle_of_the_commit_is_reported(
     context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,7 +205,7 @@ def test_a_page_is_written_where_it_is_asked_for(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "wrote r.html" in captured.err
-    assert "Passed" in Seen.page(Path("r.html").read_text(encoding="utf-8")).outside
+    assert " Passed" in Seen.page(Path("r.html").read_text(encoding="utf-8")).outside
     assert main(["report", "--output", "no/such/folder.md"]) == Exit.OUTSIDE
 
 
