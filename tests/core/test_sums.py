@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tidegate.core.catalog import CATALOG
+from tidegate.core.metrics.kinds import Ranked
 from tidegate.core.metrics.table import find
 from tidegate.core.model import Task
 from tidegate.core.rows import Rows, groups
@@ -87,6 +89,60 @@ def test_every_group_has_the_numbers_of_its_rows(name: str) -> None:
     rel = 0.01 if name in {"roc_auc", "average_precision"} else 1e-9
     for label, exact, quick in _pairs(table, found):
         _same(exact, quick, find(name, Task.BINARY), rel, label)
+
+
+_EXAMPLES = {"fbeta": "fbeta@2", "top_k_accuracy": "top_k_accuracy@2", "pinball": "pinball@0.9"}
+_EXAMPLES |= {"recall_at_precision": "recall_at_precision@0.5", "recall_at_top": "recall_at_top@5%"}
+
+
+def _of_task(task: Task) -> list[str]:
+    entries = [e for e in CATALOG if task in e.tasks and not e.grouped]
+    return [_EXAMPLES.get(e.name, e.name) for e in entries if e.name != "medae"]  # resampled
+
+
+def _of_any_task(task: Task) -> Predictions:
+    if task is Task.BINARY:
+        return _table()
+    rng = np.random.default_rng(6)
+    n = FROM_ROWS
+    slices = _table(n).slices
+    if task is Task.REGRESSION:
+        truth = rng.normal(3, 1, n)
+        points = [truth + rng.normal(0.1, 1, n) for _ in range(2)]
+        return Predictions(y_true=truth, candidate=points[0], champion=points[1], slices=slices)
+    if task is Task.GENERIC:
+        marks = [(rng.random(n) < 0.8).astype(np.float64) for _ in range(2)]
+        return Predictions(candidate=marks[0], champion=marks[1], slices=slices)
+    classes = rng.integers(0, 4, n)
+    answers = [rng.gamma(1 + 2 * np.eye(4)[classes]) for _ in range(2)]
+    shares = [a / a.sum(axis=1, keepdims=True) for a in answers]
+    return Predictions(
+        y_true=classes.astype(np.float64), candidate=shares[0], champion=shares[1], slices=slices
+    )
+
+
+@pytest.mark.parametrize("task", [Task.BINARY, Task.MULTICLASS, Task.REGRESSION, Task.GENERIC])
+def test_the_whole_catalogue_has_the_numbers_of_its_rows(task: Task) -> None:
+    table = _of_any_task(task)
+    metrics = [m for m in _metrics(_of_task(task), task) if m.entry.name != "coverage"]
+    found = survey(table, metrics, [("region",)])
+    assert found is not None
+    quick = [Rows(table, summary=found.everything)]
+    quick += [rows for _, rows in groups(table, ("region",), found)]
+    exact = [Rows(table), *(rows for _, rows in groups(table, ("region",)))]
+    for metric in metrics:
+        rel = 0.02 if isinstance(metric.kind, Ranked) else 1e-6
+        for one, other in zip(exact, quick, strict=True):
+            mine, theirs = (r.contrast(metric, CANDIDATE, CHAMPION) for r in (one, other))
+            own, its = (r.single(metric, CANDIDATE, 0.95) for r in (one, other))
+            assert (mine is None) == (theirs is None), metric.entry.name
+            for a, b in ((mine, theirs), (own, its)):
+                if a is not None and b is not None:
+                    assert a.known == b.known, metric.entry.name
+                    slack = max(0.03 * a.se, 1e-9) if isinstance(metric.kind, Ranked) else 1e-9
+                    assert b.centre == pytest.approx(a.centre, abs=slack), metric.entry.name
+                    assert not a.known or b.se == pytest.approx(a.se, rel=rel), metric.entry.name
+                    assert (a.df, a.n) == (b.df, b.n), metric.entry.name
 
 
 def test_a_regression_far_from_zero_keeps_its_digits() -> None:
