@@ -121,7 +121,7 @@ def test_the_users_code_sees_no_token_no_runner_file_and_no_truth(scoring: Scori
     assert seen[:3] == ["id", "x", "group"]
     ours = {name for name in seen if name.startswith("TIDEGATE_")} - {"TIDEGATE_HOME"}
     assert ours == {
-        "TIDEGATE_MODEL_DIR", "TIDEGATE_INPUT", "TIDEGATE_OUTPUT", "TIDEGATE_ID", "TIDEGATE_TASK",
+        "TIDEGATE_MODEL_DIR", "TIDEGATE_INPUT", "TIDEGATE_OUTPUT", "TIDEGATE_CLASSES", "TIDEGATE_ID", "TIDEGATE_TASK",
     }  # fmt: skip
     assert not {"GITHUB_OUTPUT", "ACTIONS_RUNTIME_TOKEN", "GIT_CONFIG_VALUE_0"} & set(seen)
 
