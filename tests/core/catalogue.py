@@ -15,7 +15,6 @@ from sklearn import metrics as sk
 
 from tidegate.core.catalog import CATALOG
 from tidegate.core.metrics.estimate import estimate
-from tidegate.core.metrics.kinds import Resampled
 from tidegate.core.metrics.table import find
 from tidegate.core.model import Task
 
@@ -93,9 +92,8 @@ def rows(
 
 
 def evaluate(name: str, task: Task, data: Data) -> Estimate | None:
-    """Return value and influence, or only the value of a metric that is bootstrapped."""
+    """Return value and influence; None where undefined."""
     kind = find(name, task).kind
-    assert not isinstance(kind, Resampled)
     return estimate(
         kind, data.truth, data.prediction, weight=data.weight, query=data.query,
         classes=CLASSES if task is Task.MULTICLASS else 2,
@@ -104,10 +102,6 @@ def evaluate(name: str, task: Task, data: Data) -> Estimate | None:
 
 def value_of(name: str, task: Task, data: Data) -> float | None:
     """Return the value alone; None where it is undefined."""
-    kind = find(name, task).kind
-    if isinstance(kind, Resampled):
-        value = kind.formula(data.truth, data.prediction, data.w)
-        return value if math.isfinite(value) else None
     found = evaluate(name, task, data)
     return found.value if found else None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tidegate.core.catalog import CATALOG, Entry
 from tidegate.core.metrics.formulas import FORMULAS
-from tidegate.core.metrics.kinds import Cells, Kind, Queried, Ranked, Resampled, Smooth
+from tidegate.core.metrics.kinds import Cells, Kind, Quantile, Queried, Ranked, Resampled, Smooth
 from tidegate.core.metrics.table import find
 from tidegate.core.model import Task
 
@@ -103,6 +103,8 @@ def _bound(name: str, kind: Kind) -> str:
             return "delta method on the confusion matrix"
         case Ranked():
             return "influence of the ranks"
+        case Quantile():
+            return "influence of the quantile, its density by a difference quotient"
         case Queried():
             return "mean over the queries"
         case Resampled():

@@ -25,7 +25,7 @@ from tests.core.catalogue import (
 from tests.core.metrics_page import PAGE, page
 from tidegate.core.catalog import CATALOG, PERCENT, Entry, Misnamed, read
 from tidegate.core.metrics.formulas import FORMULAS
-from tidegate.core.metrics.kinds import Cells, Queried, Ranked, Resampled, Smooth
+from tidegate.core.metrics.kinds import Cells, Queried, Ranked, Smooth
 from tidegate.core.metrics.table import Metric, find
 from tidegate.core.model import Direction, Task
 from tidegate.core.rows import Rows
@@ -56,9 +56,7 @@ def test_every_value_is_the_definitions(
 
 
 SIMPLE = [
-    (name, task)
-    for name, task in VALUES
-    if not isinstance(find(name, task).kind, Resampled) and "recall_at" not in name and name != "ks"
+    (name, task) for name, task in VALUES if "recall_at" not in name and name not in {"ks", "medae"}
 ]
 
 
@@ -97,6 +95,19 @@ def _is_derivative(name: str, task: Task, data: Data, chosen: Codes) -> None:
         assert influence[row] == pytest.approx(
             slope, abs=tolerance * float(np.std(influence)) + 1e-7
         )
+
+
+def test_the_influence_of_a_median_has_the_bootstraps_error() -> None:
+    data = rows(Task.REGRESSION, 5000, 5, weights=True)
+    found = evaluate("medae", Task.REGRESSION, data)
+    assert found is not None
+    assert found.influence.mean() == pytest.approx(0, abs=1e-9)
+    rng, draws = np.random.default_rng(1), []
+    for _ in range(400):
+        drawn = np.bincount(rng.integers(0, 5000, 5000), minlength=5000)
+        draws.append(value_of("medae", Task.REGRESSION, replace(data, weight=data.w * drawn)))
+    error = float(np.std(found.influence)) / 5000**0.5
+    assert error == pytest.approx(float(np.std(np.array(draws, dtype=np.float64))), rel=0.12)
 
 
 def test_the_influence_of_the_largest_gap_is_the_derivative_widened_for_its_optimism() -> None:
@@ -230,9 +241,7 @@ def test_large_tables_have_the_same_numbers_from_sums(task: Task) -> None:
         y_true=one.truth, candidate=one.prediction, champion=other.prediction, slices=slices
     )
     metrics = [find(name, t) for name, t in VALUES if t is task]
-    found = survey(
-        table, [m for m in metrics if not isinstance(m.kind, Queried | Resampled)], [("s",)]
-    )
+    found = survey(table, [m for m in metrics if not isinstance(m.kind, Queried)], [("s",)])
     assert found is not None
     closed = {m.entry.name for m in metrics if isinstance(m.kind, Smooth | Cells)}
     assert closed <= set(found.everything.joints)

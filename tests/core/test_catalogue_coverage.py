@@ -15,7 +15,6 @@ import pytest
 from scipy import stats
 
 from tests.core.catalogue import CLASSES, VALUES
-from tidegate.core.metrics.kinds import Resampled
 from tidegate.core.metrics.table import find
 from tidegate.core.model import Task
 from tidegate.core.rows import Rows
@@ -116,12 +115,6 @@ def _queried(name: str, task: Task) -> bool:
 @cache
 def _truths(name: str, task: Task) -> tuple[float, float]:
     table = _table(task, np.arange(POPULATION), queried=_queried(name, task))
-    if isinstance(kind := find(name, task).kind, Resampled):
-        assert table.y_true is not None
-        assert table.champion is not None
-        one = np.ones(POPULATION)
-        values = [kind.formula(table.y_true, p, one) for p in (table.candidate, table.champion)]
-        return values[0], values[0] - values[1]
     found = Rows(table)
     mine, other = (found.value(find(name, task), model) for model in (CANDIDATE, CHAMPION))
     assert mine is not None
@@ -160,10 +153,9 @@ def _hold(name: str, task: Task, runs: int) -> None:
 
 
 NAMES = [f"{task}-{name}" for name, task in TESTED]
-QUICK = [pair for pair in TESTED if not isinstance(find(*pair).kind, Resampled)]
 
 
-@pytest.mark.parametrize(("name", "task"), QUICK, ids=[f"{t}-{n}" for n, t in QUICK])
+@pytest.mark.parametrize(("name", "task"), TESTED, ids=NAMES)
 def test_bounds_hold_about_as_often_as_they_say(name: str, task: Task) -> None:
     _hold(name, task, 40)
 
@@ -171,4 +163,4 @@ def test_bounds_hold_about_as_often_as_they_say(name: str, task: Task) -> None:
 @pytest.mark.heavy
 @pytest.mark.parametrize(("name", "task"), TESTED, ids=NAMES)
 def test_bounds_hold_as_often_as_they_say(name: str, task: Task) -> None:
-    _hold(name, task, 100 if isinstance(find(name, task).kind, Resampled) else 1000)
+    _hold(name, task, 1000)

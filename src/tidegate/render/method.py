@@ -59,7 +59,7 @@ def _estimated(finding: Finding, task: Task | None, own: tuple[OwnMetric, ...]) 
 
 
 def _by_formula(name: str, kind: Formula) -> str:
-    from tidegate.core.metrics.kinds import Cells, Queried, Ranked, Resampled, Smooth
+    from tidegate.core.metrics.kinds import Cells, Quantile, Queried, Ranked, Resampled, Smooth
 
     match kind:
         case Ranked() if name == "roc_auc":
@@ -73,6 +73,8 @@ def _by_formula(name: str, kind: Formula) -> str:
             )
         case Smooth() | Cells():
             return "How much each row moves the value (delta method), Student's quantile"
+        case Quantile():
+            return "How much each row moves the quantile (influence function), Student's quantile"
         case Queried():
             return "The mean over queries or items, each one unit, Student's quantile"
         case Resampled():

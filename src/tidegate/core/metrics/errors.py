@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.core.metrics.kinds import Resampled, Smooth
+from tidegate.core.metrics.kinds import Quantile, Smooth
 from tidegate.core.metrics.means import mean_if_any, mean_of_one
 from tidegate.core.metrics.regression import distance, point, squared_error
 
@@ -98,29 +98,10 @@ def pinball(quantile: float) -> Smooth:
     return Smooth(features=(loss,), formula=mean_of_one)
 
 
-def median_distance(truth: Floats, prediction: Floats, weights: Floats) -> float:
-    """Return the weighted median of the absolute errors; two middle ones count half each.
-
-    Whole weights are rows that stand there so often, as in a bootstrap.
-
-    >>> median_distance(np.zeros(4), np.array([1.0, 2.0, 3.0, 9.0]), np.array([1.0, 1.0, 2.0, 0.0]))
-    2.5
-    """
-    off = distance(truth, prediction)
-    order = np.argsort(off, kind="stable")
-    up_to = np.cumsum(weights[order])
-    if up_to[-1] <= 0.0:
-        return float("nan")
-    half = 0.5 * up_to[-1]
-    slack = 1e-12 * up_to[-1]
-    low, high = np.searchsorted(up_to, [half - slack, half + slack])
-    return 0.5 * float(off[order[low]] + off[order[min(high, len(off) - 1)]])
-
-
 MSE = Smooth(features=(squared_error,), formula=mean_of_one)
 """Mean squared error, in the target's units squared."""
 
-MEDAE = Resampled(formula=median_distance)
+MEDAE = Quantile(feature=distance, level=0.5)
 """Median absolute error, in the target's units."""
 
 MAPE = Smooth(features=(share_of_truth, is_zero), formula=of_no_zero)

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidegate.core.metrics.kinds import Cells, Codes, Floats, Kind, Queried, Ranked, Smooth
+from tidegate.core.metrics.kinds import (
+    Cells,
+    Codes,
+    Floats,
+    Kind,
+    Quantile,
+    Queried,
+    Ranked,
+    Smooth,
+)
+from tidegate.core.metrics.quantiles import quantile
 
 __all__ = ["Estimate", "Floats", "dot", "estimate"]
 
@@ -73,6 +83,8 @@ def estimate(  # noqa: PLR0913 (the columns)
                 if kind.one_vs_rest
                 else _ranked(kind, truth, prediction, rows)
             )
+        case Quantile():
+            found = _quantile(kind, truth, prediction, rows)
         case Queried():
             if query is None:
                 raise ValueError("a mean over queries needs to know which query a row belongs to")
@@ -180,6 +192,13 @@ def most_of_class(truth: Floats) -> float:
     """Return how far one row of the smaller class could move a ranking at most, times the rows."""
     ones = float(truth.sum())
     return len(truth) / max(min(ones, len(truth) - ones), 1.0)
+
+
+def _quantile(
+    kind: Quantile, truth: Floats, prediction: Floats, rows: Floats | None
+) -> Estimate | None:
+    value, influence = quantile(kind.feature(truth, prediction), kind.level, rows)
+    return Estimate(value=value, influence=influence)
 
 
 def _queried(

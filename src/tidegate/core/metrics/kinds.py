@@ -7,6 +7,7 @@ for tables larger than memory:
 * :class:`Smooth`: a differentiable function of means over the rows;
 * :class:`Cells`: a function of how many rows fall into each of a few cells (a confusion matrix);
 * :class:`Ranked`: a function of the order of the scores, for two classes;
+* :class:`Quantile`: a quantile of one number a row;
 * :class:`Queried`: the mean over queries of a value per query (a ranking);
 * :class:`Resampled`: anything else, a function of columns and weights, bootstrapped;
 * :class:`Measured`: a user's own, which runs nowhere near us.
@@ -95,6 +96,14 @@ class Ranked:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Quantile:
+    """The ``level`` quantile of a feature's values over the rows."""
+
+    feature: Feature
+    level: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Queried:
     """``formula(truth, score, starts) -> (queries,)``: a value per query, NaN where it has none.
 
@@ -120,4 +129,4 @@ class Measured:
     """A user's own metric: computed elsewhere, with its bootstrap; the table brings what came of it."""
 
 
-Kind: TypeAlias = Smooth | Cells | Ranked | Queried | Resampled | Measured
+Kind: TypeAlias = Smooth | Cells | Ranked | Quantile | Queried | Resampled | Measured
