@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tidegate.core.table import Predictions
 
 FROM_ROWS = 30_000  # below, the exact path takes milliseconds
-BATCH = 1 << 15  # rows whose columns stay in a processor's cache
-STRETCH = 1 << 19  # rows whose keys stand in memory in pieces
+BATCH = 1 << 17  # rows: fewer, and two threads wait for each other; more leave the cache
+STRETCH = 1 << 18  # rows that one thread sums at a time
 _THREADS = 2
 
 
@@ -61,7 +61,7 @@ def survey(
 ) -> Survey | None:
     """Evaluate metrics on all rows and on every group of these partitions.
 
-    The number of threads changes nothing but the time: batches are cut by row numbers and merged in
+    The number of threads changes nothing but the time: stretches are cut by row numbers and merged in
     their order.
 
     Returns:
@@ -75,19 +75,18 @@ def survey(
         return None
     plan = plan_for(layout, metrics, table)
 
-    def of(start: int) -> Accumulator:
+    def of(first: int) -> Accumulator:
         found = Accumulator(plan=plan)
-        found.update(table.part(start, min(start + BATCH, table.n)))
+        last = min(first + STRETCH, table.n)
+        for start in range(first, last, BATCH):
+            found.update(table.part(start, min(start + BATCH, last)))
+        found.consolidate()
         return found
 
     total = Accumulator(plan=plan)
     with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, table.n, STRETCH):
-            stretch = Accumulator(plan=plan)
-            for found in pool.map(of, range(first, min(first + STRETCH, table.n), BATCH)):
-                stretch.merge(found)
-            stretch.consolidate()
-            total.merge(stretch)
+        for found in pool.map(of, range(0, table.n, STRETCH)):
+            total.merge(found)
         return finish(total, metrics, pool)
 
 
@@ -145,13 +144,24 @@ def _ranked(
 
     counted = dict(zip(cells, pool.map(count, cells), strict=True))
 
+    def values(work: tuple[int, int]) -> dict[str, tuple[float, float] | None]:
+        g, model = work
+        here = [total.keys[model][cell][0] for cell in groups[g].tolist() if cell in counted]
+        keys = np.concatenate(here)
+        keys.sort()
+        return {name: ranks.value_of(kind, keys) for name, kind in plan.ranked.items()}
+
+    # Sorting needs no lock of the interpreter's: it runs beside what follows here, which does.
+    work = [(g, model) for g in range(len(groups)) for model in models]
+    sorting = pool.map(values, work)
+
     def influences(group: Codes) -> tuple[list[Codes], dict[str, list[Lookup | None]]]:
         here = [counted[cell] for cell in group.tolist() if cell in counted]
         tables = [reduce(np.add, [one[model] for one in here]) for model in models]
         of = {name: [ranks.lookup(kind, t) for t in tables] for name, kind in plan.ranked.items()}
         return tables, of
 
-    looked = list(pool.map(influences, groups))
+    looked = [influences(group) for group in groups]
 
     def products(cell: int) -> dict[str, Floats]:
         bins = [total.bins[model][cell].pop() for model in models]
@@ -166,15 +176,7 @@ def _ranked(
             for part, g in zip(gram, within[cell], strict=True):
                 grams[g][name] = grams[g][name] + part
 
-    def values(work: tuple[int, int]) -> dict[str, tuple[float, float] | None]:
-        g, model = work
-        here = [total.keys[model][cell][0] for cell in groups[g].tolist() if cell in counted]
-        keys = np.concatenate(here)
-        keys.sort()
-        return {name: ranks.value_of(kind, keys) for name, kind in plan.ranked.items()}
-
-    work = [(g, model) for g in range(len(groups)) for model in models]
-    valued = dict(zip(work, pool.map(values, work), strict=True))
+    valued = dict(zip(work, sorting, strict=True))
     result: list[dict[str, Joint]] = []
     for g, (tables, of) in enumerate(looked):
         result.append({})
