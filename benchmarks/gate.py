@@ -257,8 +257,10 @@ def _mlflow(y: Floats, c: Floats, b: Floats, _codes: Codes, _drawn: int) -> None
 
     with tempfile.TemporaryDirectory() as folder:
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        # The default experiment of such a store keeps its pictures in ./mlruns.
+        named = mlflow.create_experiment("gate", artifact_location=f"{folder}/artifacts")
         for model in (c, b):
-            with mlflow.start_run():
+            with mlflow.start_run(experiment_id=named):
                 data = pd.DataFrame({"y": y, "p": (model >= 0.5).astype(int)})
                 mlflow.models.evaluate(
                     data=data, targets="y", predictions="p", model_type="classifier"
