@@ -71,8 +71,8 @@ def _assert_harmless(rng: random.Random, comments: int) -> None:
         assert seen.comments == [" tidegate:m "], names
 
 
-def test_twenty_thousand_hostile_names_change_nothing_but_code_spans() -> None:
-    _assert_harmless(random.Random(1), 1000)
+def test_eight_thousand_hostile_names_change_nothing_but_code_spans() -> None:
+    _assert_harmless(random.Random(1), 400)
 
 
 @pytest.mark.heavy
