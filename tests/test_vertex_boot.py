@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,9 @@ def cloud() -> Iterator[Cloud]:
         yield cloud
 
 
+@cache
 def packed() -> bytes:
+    """Return an archive: once, because gzip writes down the second in which it was made."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as tar:
         info = tarfile.TarInfo("code/server.py")
