@@ -130,8 +130,11 @@ def test_two_releases_of_a_model_with_nothing_but_the_repository_s_own_releases(
     with serve() as hub:
         hub.state.refs["refs/heads/main"] = "b" * 40
         stage = Stage(Repo.make(tmp_path, **STORE)).enter(monkeypatch)
+        event = tmp_path / "event.json"
+        event.write_text("{}")
         for name, value in {
             **JOB, "GITHUB_API_URL": hub.url, "TIDEGATE_GITHUB_TOKEN": hub.token,
+            "GITHUB_EVENT_PATH": str(event),
         }.items():  # fmt: skip
             monkeypatch.setenv(name, value)
         for slope in (None, 0.95):
