@@ -54,13 +54,20 @@ def test_the_switch_fires_and_that_is_told_until_a_route_answers_it(
     assert split(cloud) == {key("1"): 90, key("2"): 10}
 
 
+def sent(cloud: Cloud) -> int:
+    """Count the changes of endpoints that were asked for, whatever came of them."""
+    return sum(call.method == f"{ENDPOINTS}.patch" for call in cloud.calls)
+
+
 def test_a_switch_that_is_turned_away_tries_again(target: VertexTarget, cloud: Cloud) -> None:
     up(target, "1", "2")
     target.route({"1": 0.9, "2": 0.1}, generation=3)
     target.arm(cloud.clock.time() + 600, {"1": 1.0}, generation=3)
     cloud.fail_next(f"{ENDPOINTS}.patch", 2)
-    for _ in range(3):
+    asked = sent(cloud)
+    for attempt in range(1, 4):
         cloud.advance(700)
+        wait_for(lambda wanted=asked + attempt: sent(cloud) == wanted)
         wait_for(lambda: cloud.state.schedules[JOB].get("_running") is not True)
     wait_for(lambda: split(cloud) == {key("1"): 100})
     wait_for(lambda: target.read().tripped is not None)
