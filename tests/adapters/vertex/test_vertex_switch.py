@@ -59,6 +59,12 @@ def sent(cloud: Cloud) -> int:
     return sum(call.method == f"{ENDPOINTS}.patch" for call in cloud.calls)
 
 
+def attempted(cloud: Cloud, count: int) -> None:
+    """Wait for the end of the attempt that makes it ``count`` changes asked for."""
+    wait_for(lambda: sent(cloud) == count)
+    wait_for(lambda: cloud.state.schedules[JOB].get("_running") is not True)
+
+
 def test_a_switch_that_is_turned_away_tries_again(target: VertexTarget, cloud: Cloud) -> None:
     up(target, "1", "2")
     target.route({"1": 0.9, "2": 0.1}, generation=3)
@@ -67,8 +73,7 @@ def test_a_switch_that_is_turned_away_tries_again(target: VertexTarget, cloud: C
     asked = sent(cloud)
     for attempt in range(1, 4):
         cloud.advance(700)
-        wait_for(lambda wanted=asked + attempt: sent(cloud) == wanted)
-        wait_for(lambda: cloud.state.schedules[JOB].get("_running") is not True)
+        attempted(cloud, asked + attempt)
     wait_for(lambda: split(cloud) == {key("1"): 100})
     wait_for(lambda: target.read().tripped is not None)
 
