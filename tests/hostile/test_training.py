@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.github.server import serve
@@ -16,8 +17,9 @@ from tests.hostile.job import Play
 from tests.hostile.secrets import lures
 from tests.hostile.stage import PLANTED, hostile_repo, pushed
 from tests.test_process import alive
-from tidegate.digests import folder_digest
+from tidegate.digests import file_digest, folder_digest
 from tidegate.git import text
+from tidegate.holdout import content_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +136,9 @@ def test_the_holdout_was_not_there_and_is_what_it_was(run: Run) -> None:
     assert run.ran("truth") == []
     case = json.loads((run.play.artifacts / "tidegate-case-coin" / "case.json").read_text())
     record = json.loads((run.play.artifacts / "tidegate-candidate-coin" / "run.json").read_text())
-    assert record["holdout_digest"] == case["holdout"]
+    holdout = run.repo.path / "holdout.parquet"
+    assert record["holdout_digest"] == file_digest(holdout)
+    assert case["holdout"] == content_digest(pq.read_table(holdout), "id", "y")
 
 
 def test_the_record_says_what_was_checked_out(run: Run) -> None:
