@@ -43,6 +43,7 @@ class Server(ThreadingHTTPServer):
     """Answers; flights whose number ends in 7 with a 500. Keeps what it was asked."""
 
     daemon_threads = True
+    request_queue_size = 128  # with fewer, connections at once wait for a SYN sent anew, for seconds
 
     def handle_error(self, *_: object) -> None: ...
 
