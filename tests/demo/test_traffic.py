@@ -43,7 +43,7 @@ class Server(ThreadingHTTPServer):
     """Answers; flights whose number ends in 7 with a 500. Keeps what it was asked."""
 
     daemon_threads = True
-    request_queue_size = 128  # with fewer, connections at once wait for a SYN sent anew, for seconds
+    request_queue_size = 128  # a connection beyond them waits seconds for its next SYN
 
     def handle_error(self, *_: object) -> None: ...
 
