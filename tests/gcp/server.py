@@ -253,14 +253,18 @@ def _extra(method: Method) -> set[str]:
     return {"upload_id"} if method.id == "storage.objects.insert" else set()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a connection beyond them waits seconds for its next SYN
+
+
 @contextlib.contextmanager
 def running(
     cloud: Cloud, *, port: int = 0, after: Callable[[], None] = lambda: None
 ) -> Iterator[Cloud]:
     """Serve a cloud on loopback until the block ends; ``after`` is called after each request."""
     shared = {"cloud": cloud, "after": staticmethod(after)}
-    server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), shared))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), shared))
     cloud.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
