@@ -42,9 +42,10 @@ def _check_quality(gate: Gate, task: Task) -> None:
     for rule in gate.rules:
         if rule.metric in entries:
             _check_limits(rule, entries[rule.metric])
-    for compared in (*gate.slices, *gate.gaps):
-        if compared.metric in entries and entries[compared.metric].ceiling_only:
-            raise ConfigError(f"{compared.metric} takes at_most, in gate.rules, and nothing else")
+    compared = {rule.metric for rule in gate.slices} | {rule.metric for rule in gate.gaps}
+    for name in sorted(compared & set(entries)):
+        if entries[name].ceiling_only:
+            raise ConfigError(f"{name} takes at_most, in gate.rules, and nothing else")
 
 
 def check_grouped(gate: Gate, task: Task) -> None:

@@ -185,8 +185,7 @@ def _of_predictions(case: _Case) -> Iterator[Finding]:
 
 def _metrics(case: _Case) -> list[Metric]:
     """Return every metric of predictions that a rule is about, once."""
-    rules = (*case.gate.rules, *case.gate.slices, *case.gate.gaps)
-    names = dict.fromkeys(rule.metric for rule in rules if not is_system(rule.metric))
+    names = (name for name in sorted(case.gate.metrics) if not is_system(name))
     return [find(name, case.task, case.gate.own) for name in names]
 
 
