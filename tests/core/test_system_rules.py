@@ -28,7 +28,8 @@ def judged(
 
 
 def took(milliseconds: float, n: int = 400, seed: int = 1) -> list[float]:
-    return (np.random.default_rng(seed).gamma(50, milliseconds / 50, n)).tolist()
+    drawn: list[float] = np.random.default_rng(seed).gamma(50, milliseconds / 50, n).tolist()
+    return drawn
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tidegate.core.model import Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LOSSY = frozenset({Task.BINARY, Task.MULTICLASS, Task.REGRESSION})  # tasks whose answers have a loss
+LOSSY = frozenset({Task.BINARY, Task.MULTICLASS, Task.REGRESSION})  # the answer has a loss
 Prediction: TypeAlias = float | tuple[float, ...]
 
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.core.metrics.resampling import Replicates
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tidegate.core.metrics.kinds import Codes, Floats
+    from tidegate.core.metrics.resampling import Replicates
 
 SliceColumn: TypeAlias = tuple[Sequence[str], npt.NDArray[np.integer[Any]]]
 CANDIDATE, CHAMPION, ANCHOR = "candidate", "champion", "anchor"
