@@ -132,7 +132,7 @@ class Given:
     """What the job that decides was handed: artifacts, and digests as the other jobs' outputs."""
 
     root: Path
-    digests: dict[str, str]  # case, model; by role: of the answers
+    digests: dict[str, str]  # case, model, measured; by role: of the answers
 
     def copy(self, root: Path) -> Given:
         shutil.copytree(self.root, root)
@@ -150,19 +150,34 @@ class Given:
     def scores(self) -> Path:
         return self.root / "scores"
 
+    @property
+    def measured(self) -> Path:
+        return self.root / "measured"
+
     def arguments(self, into: Path) -> list[str]:
         """Return what the workflow calls `decide` with."""
-        roles = [role for role in self.digests if role not in ("case", "model")]
+        measured = self.digests.get("measured")
+        return [
+            *self.answered(into), f"--candidate={self.candidate}", f"--measured={self.measured}",
+            *([f"--measured-digest={measured}"] if measured else []),
+        ]  # fmt: skip
+
+    def answered(self, into: Path) -> list[str]:
+        """Return what the workflow calls `measure` with."""
+        roles = [role for role in self.digests if role not in ("case", "model", "measured")]
         return [
             f"--case={self.case}", f"--case-digest={self.digests['case']}",
-            f"--candidate={self.candidate}", f"--model-digest={self.digests['model']}",
-            f"--scores={self.scores}", f"--into={into}",
+            f"--model-digest={self.digests['model']}", f"--scores={self.scores}", f"--into={into}",
             *(f"--scores-digest={role}={self.digests[role]}" for role in roles),
         ]  # fmt: skip
 
 
-def hand_over(jobs: Jobs, *base: str, registry: bool = True) -> Given:
-    """Run prepare, train and score, each in its job, and return what they hand on."""
+def hand_over(jobs: Jobs, *base: str, registry: bool = True, measured: bool = True) -> Given:
+    """Run prepare, train, score and, where it is needed, measure, each in its job.
+
+    Returns:
+        What they hand on.
+    """
     given = jobs.root / "given"
     prepare = jobs.job(registry=registry)
     assert prepare.tidegate("prepare", f"--into={prepare.temp / 'prepared'}", *base) == 0
@@ -190,4 +205,10 @@ def hand_over(jobs: Jobs, *base: str, registry: bool = True) -> Given:
         ) == 0  # fmt: skip
         shutil.copytree(job.outputs["scores"], given / "scores" / role)
         digests[role] = job.outputs["digest"]
-    return Given(given, digests)
+    found = Given(given, digests)
+    if said["measure"] == "true" and measured:
+        job = jobs.job(registry=False)
+        assert job.tidegate("measure", *found.answered(job.temp / "measured"), *base) == 0
+        shutil.copytree(job.outputs["measured"], found.measured)
+        digests["measured"] = job.outputs["digest"]
+    return found

@@ -228,7 +228,7 @@ WITH_JSON = {
 # Theirs is read in the tests of these commands.
 ELSEWHERE = {
     "evaluate", "gate", "init", "override", "promote", "replay", "revert", "train", "validate", "report", "demo",
-    "find", "prepare", "score", "decide", "watch", "publish",
+    "find", "prepare", "score", "measure", "decide", "watch", "publish",
 }  # fmt: skip
 
 

@@ -37,9 +37,12 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "prepare": ("config", "base", "into"),
     "train": ("config", "hide-holdout"),
     "score": ("role", "case", "case-digest", "model-folder", "model-digest", "into"),
+    "measure": (
+        "config", "base", "case", "case-digest", "model-digest", "scores", "scores-digest", "into",
+    ),
     "decide": (
         "config", "case", "case-digest", "candidate", "model-digest", "scores", "scores-digest", "into",
-        "base", "failed", "advice", "allow-inconclusive",
+        "measured", "measured-digest", "base", "failed", "advice", "allow-inconclusive",
     ),
     "watch": ("config", "for", "through-probation", "successor"),
     "publish": ("run-id",),

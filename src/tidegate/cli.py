@@ -68,6 +68,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "find": "which models a change touches, or which have a live rollout",
         "prepare": "what the jobs that train and score need: rows without the truth, champion and anchor",
         "score": "let one model answer a case's rows (a job of its own, without the truth)",
+        "measure": "compute your own metrics on what the models answered (a job of its own, with the truth)",
         "decide": "judge what the other jobs made, and tell the pull request or the registry",
         "watch": "tick for a while, tell GitHub, and hand over to the next run",
         "publish": "publish a fork's verdict, from its artifact, with nothing of it believed",

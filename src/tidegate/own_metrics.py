@@ -16,7 +16,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,8 @@ from tidegate.strict import bounded, strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy.typing as npt
 
     from tidegate.core.config import Config, Gate
     from tidegate.core.metrics.kinds import Floats
@@ -132,6 +134,7 @@ def measure(  # noqa: PLR0913 (what is measured, on what, by which code)
     document = {
         "version": 1,
         **asdict(about),
+        "table": _table_digest(table),
         "resamples": RESAMPLES,
         "items": [[item.metric, item.slice] for item in items],
     }
@@ -164,13 +167,26 @@ def _items(table: Predictions, gate: Gate) -> list[Wanted]:
     return items
 
 
-def _leave(work: Path, table: Predictions, items: list[Wanted], task: Task) -> None:
-    """Write the columns and the groups' rows where the other process finds them."""
-    columns = {
+def _table_digest(table: Predictions) -> str:
+    """Return the SHA-256 of all numbers that a function is given: truth, answers, groups, weights."""
+    total = hashlib.sha256()
+    for name, values in _columns(table).items():
+        total.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        total.update(np.ascontiguousarray(values).data)
+    return total.hexdigest()
+
+
+def _columns(table: Predictions) -> dict[str, npt.NDArray[Any]]:
+    return {
         **dict(table.columns()),
         **({} if table.group is None else {"group": table.group}),
         **({} if table.weight is None else {"weight": table.weight}),
     }
+
+
+def _leave(work: Path, table: Predictions, items: list[Wanted], task: Task) -> None:
+    """Write the columns and the groups' rows where the other process finds them."""
+    columns = _columns(table)
     if task == "generic":
         columns.pop("y_true", None)
     for name, values in columns.items():
@@ -199,12 +215,17 @@ def measured(
     if found := violations(data, "measured.schema.json"):
         raise NotJudgedError(f"{path}: {found[0]}")
     items = _items(table, gate)
-    said = (data["holdout"], data["rules"], tuple(data["models"]), data["resamples"], data["items"])
-    asked = [[item.metric, item.slice] for item in items]
-    if said != (about.holdout, about.rules, about.models, RESAMPLES, asked):
+    wanted_of = {
+        **asdict(about),
+        "models": list(about.models),
+        "table": _table_digest(table),
+        "resamples": RESAMPLES,
+        "items": [[item.metric, item.slice] for item in items],
+    }
+    if others := [name for name, value in wanted_of.items() if data[name] != value]:
         raise NotJudgedError(
-            f"{path} is about other models, rows or rules than those that are judged",
-            remedy="Run `tidegate evaluate` again.",
+            f"{path} is about other models, rows or rules than those that are judged ({others[0]})",
+            remedy="Run `tidegate evaluate` again (on GitHub: re-run all jobs).",
         )
     models = sum(name != "y_true" for name, _ in table.columns())
     size = len(items) * (1 + RESAMPLES) * models * _FLOAT.itemsize

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os.path
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import ConfigError, OutsideError
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 _JUDGING = ("model", "data", "gate", "predict", "registry")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreed:
+    """Where the rules stand that judge a pull request; ``folder`` is that of ``mlops.yaml``, from the top."""
+
+    commit: str
+    folder: str  # "" is the top
+
+
 def judged_by(
     repository: Path, path: Path, own: Loaded, base: str | None
 ) -> tuple[Config, tuple[RuleChange, ...]]:
@@ -41,28 +49,20 @@ def judged_by(
         return own.config, ()
     commit = _commit(repository, base)
     name = path.relative_to(repository.resolve()).as_posix()
-    broken = RuleChange(key="mlops.yaml", before="does not load", after="loads: its own rules")
+    found = _agreed(repository, commit, name, own.config.model.name)
+    if found is None:
+        return own.config, ()
+    before, agreed = found
+    if agreed is None:
+        broken = RuleChange(key="mlops.yaml", before="does not load", after="loads: its own rules")
+        return own.config, (broken,)
     moved: tuple[RuleChange, ...] = ()
-    files = _files(repository, commit)
-    if name in files:
-        agreed = _loaded(repository, commit, name)
-        if agreed is None:
-            return own.config, (broken,)
-    else:  # new, or moved here: a model takes its rules along
-        found = ((other, _loaded(repository, commit, other)) for other in files)
-        before, agreed = next(
-            (
-                (other, loaded)
-                for other, loaded in found
-                if loaded is not None and loaded.config.model.name == own.config.model.name
-            ),
-            ("", None),
-        )
-        if agreed is None:
-            return own.config, ()
+    if before != name:
         moved = (RuleChange(key="the path of mlops.yaml", before=before, after=name),)
     changes = (*moved, *_changes(agreed.data, own.data))
     changes += tuple(_changed_rows(repository, path.parent, commit, own.config))
+    places = (before.rpartition("/")[0], name.rpartition("/")[0])
+    changes += tuple(_changed_functions(repository, commit, places, agreed.config))
     if agreed.config.model.task is not own.config.model.task:
         raise ConfigError(
             f"model.task is {own.config.model.task} here and {agreed.config.model.task} before: the "
@@ -79,6 +79,39 @@ def judged_by(
         rules_digest=agreed.config.rules_digest,
     )
     return judged, changes
+
+
+def agreed_at(repository: Path, path: Path, model: str, base: str) -> Agreed | None:
+    """Return where the rules of :func:`judged_by` stand; None where the checked-out file's own hold.
+
+    Raises:
+        OutsideError: there is no such commit here, or its files cannot be read.
+    """
+    commit = _commit(repository, base)
+    name = path.relative_to(repository.resolve()).as_posix()
+    found = _agreed(repository, commit, name, model)
+    if found is None or found[1] is None:
+        return None
+    return Agreed(commit=commit, folder=found[0].rpartition("/")[0])
+
+
+def _agreed(
+    repository: Path, commit: str, name: str, model: str
+) -> tuple[str, Loaded | None] | None:
+    """Return a commit's file of the model and what it says (None: it does not load); None: it has none."""
+    files = _files(repository, commit)
+    if name in files:
+        return name, _loaded(repository, commit, name)
+    # New, or moved here: a model takes its rules along.
+    found = ((other, _loaded(repository, commit, other)) for other in files)
+    return next(
+        (
+            (other, loaded)
+            for other, loaded in found
+            if loaded is not None and loaded.config.model.name == model
+        ),
+        None,
+    )
 
 
 def _commit(repository: Path, base: str) -> str:
@@ -165,6 +198,24 @@ def _changed_rows(
                 after=after[:12] if after else None,
             )
             return
+
+
+def _changed_functions(
+    repository: Path, base: str, folders: tuple[str, str], agreed: Config
+) -> Iterator[RuleChange]:
+    """Tell when the file of one of the agreed own metrics is another one; ``folders``: before, now."""
+    used = {own.run.partition(":")[0] for own in agreed.gate.own if own.name in agreed.gate.metrics}
+    for file in sorted(used):
+        before, after = (
+            _blob(repository, commit, f"{folder}/{file}" if folder else file)
+            for commit, folder in zip((base, "HEAD"), folders, strict=True)
+        )
+        if before != after:
+            yield RuleChange(
+                key=f"the functions of {file}",
+                before=before[:12] if before else None,
+                after=after[:12] if after else None,
+            )
 
 
 def _blob(repository: Path, commit: str, name: str) -> str | None:

@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.jobs import Jobs, hand_over
 from tests.real_repo import Repo, SlopeTarget, Stage, training
-from tidegate import bundles
+from tidegate import bundles, verdicts
+from tidegate.git import text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,30 +183,18 @@ def test_a_verdict_without_what_its_own_metric_measured_is_none(
     assert "measured.f64" in capfd.readouterr().err
 
 
-def test_the_workflows_say_that_they_compute_no_metric_of_ones_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    stage = classes_stage(tmp_path, monkeypatch)
-    assert stage.tidegate("prepare", f"--into={tmp_path / 'into'}") == 2
-    assert "the workflows cannot compute metrics of your own (gate.metrics: worth)" in (
-        capfd.readouterr().err
-    )
-
-
-@pytest.mark.heavy
-def test_a_ranking_is_released_and_a_better_one_after_it(
+def test_a_metric_of_ones_own_crosses_the_jobs_with_classes_groups_and_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rules = [
-        {"metric": "ndcg@5", "at_least": 0.4, "margin": 0.02},
-        {"metric": "mrr", "margin": 0.05},
+    stage = classes_stage(tmp_path / "stage", monkeypatch)
+    text(stage.repo.path, "push", "--quiet", "--force", "origin", "HEAD:main")
+    jobs = Jobs(tmp_path / "run", stage.repo, stage.repo.head)
+    given, job = hand_over(jobs), jobs.job()
+    assert job.tidegate("decide", *given.arguments(job.temp / "decided")) == 0
+    verdict, _ = verdicts.read(job.temp / "decided" / "page" / "verdict.json")
+    worth = next(f for f in verdict.findings if f.metric == "worth")
+    rows = pq.read_table(stage.repo.path / "holdout.parquet")
+    sure = classes_of(rows["x"].to_numpy(), 0.3)[
+        np.arange(N), [CLASSES.index(y) for y in rows["y"].to_pylist()]
     ]
-    stage_ = stage(
-        tmp_path, monkeypatch, ScoresTarget(), PREDICT_SCORES,
-        model={"name": "coin", "task": "ranking"}, data__target="grade", data__group="user",
-        gate={"rules": rules},
-    )  # fmt: skip
-    assert stage_.tidegate("run", "--through-probation") == 0
-    stage_.push(0.9)
-    assert stage_.tidegate("run", "--through-probation") == 0
-    assert stage_.outcomes() == [("1", "promoted"), ("2", "promoted")]
+    assert worth.candidate == pytest.approx(np.average(sure, weights=rows["weight"].to_numpy()))

@@ -131,6 +131,7 @@ def test_the_case_holds_no_truth_and_the_outputs_are_what_the_jobs_need(
     found = prepared.job.outputs
     assert found == {
         "work": "train", "compute": "runner", "champion": champion.digest, "anchor": found["anchor"], "code": "true",
+        "measure": "false",
         "case": file_digest(folder / "case" / "case.json"),
     }  # fmt: skip
     assert folder_digest(folder / "champion") == champion.digest

@@ -19,8 +19,8 @@ Findings: TypeAlias = Iterator[str]
 ACTIONS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "actions.json").read_text(encoding="utf-8")
 )
-USER_CODE = re.compile(r"(train|score)")
-RUNNING = {"train", "score", "run"}
+USER_CODE = re.compile(r"(train|score|measure)")
+RUNNING = {"train", "score", "measure", "run"}
 REFUSING = {"decide", "train"}
 PIN = re.compile(rf"{OURS}(/[\w./-]+)?@[0-9a-f]{{40}} # v\d+\.\d+\.\d+(\s|$)")
 

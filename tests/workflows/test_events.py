@@ -44,7 +44,12 @@ def found(*models: str) -> dict[str, Any]:
 
 
 def prepared(
-    *, work: str = "train", compute: str = "runner", champion: str = "c" * 64, anchor: str = ""
+    *,
+    work: str = "train",
+    compute: str = "runner",
+    champion: str = "c" * 64,
+    anchor: str = "",
+    measure: str = "false",
 ) -> dict[str, Any]:
     return {
         "outputs": {
@@ -54,6 +59,7 @@ def prepared(
             "champion": champion,
             "anchor": anchor,
             "code": "false",
+            "measure": measure,
         }
     }
 
@@ -61,6 +67,7 @@ def prepared(
 FAILED = {"result": "failure"}
 CANCELLED = {"result": "cancelled"}
 ONE = {"find": found("fraud"), "prepare": prepared()}
+OWN = {**ONE, "prepare": prepared(measure="true")}
 CLOUD = {**ONE, "prepare": prepared(compute="sagemaker", anchor="e" * 64)}
 RELEASED = {**ONE, "decide": {"outputs": {"outcome": "pass", "version": "4", "release": "true"}}}
 REJECTED = {
@@ -85,6 +92,7 @@ IN_CLOUD = (
     "anchor/score",
     "decide",
 )
+MEASURED = (*JUDGED[:-1], "measure", "decide")
 CHECKED = ["check/find", *at(CHECK, *JUDGED), "check/verdict"]
 DELIVERED = ["deliver/find", *at(JUDGE, *JUDGED)]
 WATCHED = ["deliver/model[fraud]/release", "deliver/model[fraud]/watch/pass"]
@@ -135,6 +143,33 @@ TABLE: list[tuple[str, Event, list[str]]] = [
             ),
             "check/verdict",
         ],
+    ),
+    (
+        "a metric of the user's own",
+        Event(name="pull_request", github=PULL, answers=OWN),
+        ["check/find", *at(CHECK, *MEASURED), "check/verdict"],
+    ),
+    (
+        "a fork's, with a metric of the base's own",
+        Event(name="pull_request", github=FORKED, answers=OWN, fork=True),
+        ["check/find", *at(CHECK, *MEASURED), "check/verdict"],
+    ),
+    (
+        "a metric of the user's own fails, and is decided on all the same",
+        Event(name="pull_request", github=PULL, answers={**OWN, "measure": FAILED}),
+        ["check/find", *at(CHECK, *MEASURED), "check/verdict"],
+    ),
+    (
+        "nothing is measured of a model that does not answer",
+        Event(
+            name="pull_request", github=PULL, answers={**OWN, f"{CHECK}/candidate/score": FAILED}
+        ),
+        CHECKED,
+    ),
+    (
+        "what does not answer beside it bars no measuring",
+        Event(name="pull_request", github=PULL, answers={**OWN, f"{CHECK}/champion/score": FAILED}),
+        ["check/find", *at(CHECK, *MEASURED), "check/verdict"],
     ),
     (
         "nothing to judge after all",
@@ -347,6 +382,7 @@ HOLDS: dict[str, dict[str, str]] = {
     "train": {"contents": "read"},
     "train-cloud": {"contents": "read", "id-token": "write"},
     "score": {"contents": "read"},
+    "measure": {"contents": "read"},
     "decide": {"actions": "read", "id-token": "write", **OURS},
     "verdict": {},
     "release": {"contents": "write"},

@@ -12,7 +12,7 @@ from tidegate.errors import ConfigError, OutsideError
 from tidegate.git import GitError, text
 from tidegate.home import Home
 from tidegate.load import expand, load_fully
-from tidegate.rules import judged_by
+from tidegate.rules import agreed_at, judged_by
 from tidegate.runner import Runner
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tidegate.perform import SafeTarget, World
     from tidegate.ports import MetricSource, ObjectStore, Registry
     from tidegate.render.report import RuleChange
+    from tidegate.rules import Agreed
     from tidegate.signing import Trust
     from tidegate.terminal import Terminal
 
@@ -60,6 +61,7 @@ class Context:
     terminal: Terminal
     actor: str
     own_rules: tuple[RuleChange, ...] = ()  # what a pull request changed, and is not judged by
+    agreed: Agreed | None = None  # where the functions of own metrics stand; None: in the work tree
     sessions: Sessions = field(default_factory=Sessions, compare=False, repr=False)
 
     @classmethod
@@ -83,9 +85,12 @@ class Context:
             ) from None
         actor = getattr(args, "by", None) or _user(repository)
         config, changes = judged_by(repository, path.resolve(), loaded, base)
+        agreed = None
+        if base is not None and config.gate.own:
+            agreed = agreed_at(repository, path.resolve(), config.model.name, base)
         return cls(
             config=config, folder=folder, repository=repository, home=Home.find(repository),
-            terminal=terminal, actor=actor, own_rules=changes,
+            terminal=terminal, actor=actor, own_rules=changes, agreed=agreed,
         )  # fmt: skip
 
     def value(self, raw: str, key: str) -> str:

@@ -19,8 +19,10 @@ from tidegate.cases import read_case
 from tidegate.commands.context import Context, add_config, add_json
 from tidegate.commands.evaluate import collect
 from tidegate.commands.gate import EXITS
+from tidegate.commands.handed import REPLACED, check_case, check_scores
 from tidegate.commands.judging import advise, judge_bundle, show
-from tidegate.commands.prepare import megabytes, refuse_own_metrics
+from tidegate.commands.measuring import take_measured
+from tidegate.commands.prepare import megabytes
 from tidegate.commands.register import register
 from tidegate.commands.report import gather
 from tidegate.commands.telling import cost, tell, tell_same
@@ -30,7 +32,6 @@ from tidegate.core.model import Outcome
 from tidegate.digests import file_digest, folder_digest
 from tidegate.errors import Exit, NotJudgedError, OutsideError, TidegateError
 from tidegate.git import text
-from tidegate.holdout import content_of
 from tidegate.home import MODEL, RUN, VERDICT
 from tidegate.render.html import html
 from tidegate.render.report import Report, Step, Unjudged
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 SUMMARY = "judge what the other jobs made, and tell the pull request or the registry"
 
 _PAGE = "report.html"
-_REPLACED = "Another job of this run replaced them. Look at what its code does."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scores-digest", action="append", default=[], metavar="ROLE=SHA256",
         help="take these very answers only (repeatable)",
     )  # fmt: skip
+    parser.add_argument(
+        "--measured", type=Path, metavar="DIR", help="what `measure` left, where the rules need it"
+    )
+    parser.add_argument("--measured-digest", metavar="SHA256", help="take this very folder only")
     parser.add_argument(
         "--allow-inconclusive", action="store_true",
         help="with --advice: a verdict that cannot tell is no failure",
@@ -185,15 +189,15 @@ def _silent(args: argparse.Namespace) -> frozenset[str]:
 
 def _taken(context: Context, args: argparse.Namespace, silent: frozenset[str]) -> Case:
     """Take what the other jobs handed on, or nothing of it."""
-    refuse_own_metrics(context.config.gate)
     case = read_case(args.case, args.case_digest)
-    _check_case(context, case, args.base and text(context.repository, "rev-parse", args.base))
+    check_case(context, case, args.base and text(context.repository, "rev-parse", args.base))
     taken = _take(context, args.candidate)
     if args.model_digest and taken.model_digest != args.model_digest:
-        raise NotJudgedError("the candidate is not what the training job made", remedy=_REPLACED)
+        raise NotJudgedError("the candidate is not what the training job made", remedy=REPLACED)
     if args.scores_digest:
         answered = {"candidate", *case.references} - silent
-        _check_scores(args.scores, args.scores_digest, answered)
+        check_scores(args.scores, args.scores_digest, answered)
+    take_measured(context, args.measured, args.measured_digest)
     return case
 
 
@@ -206,33 +210,6 @@ def _judge(
     runner = context.terminal.runner
     pull = runner.pull if runner else None
     return advise(context, pull=pull, publish=not (runner and runner.from_fork))
-
-
-def _check_case(context: Context, case: Case, base: str | None) -> None:
-    wanted = (context.config.model.name, context.head, base)
-    if (case.model, case.commit, case.base) != wanted:
-        raise NotJudgedError(
-            f"the case is about {case.model} at {case.commit[:12]} under the rules of "
-            f"{(case.base or case.commit)[:12]}, not {wanted[0]} at {wanted[1][:12]} under those of "
-            f"{(wanted[2] or wanted[1])[:12]}"
-        )
-    data = context.config.data
-    if case.holdout != content_of(context.path(data.holdout, "data.holdout"), data):
-        raise NotJudgedError("the case is about other holdout rows than those checked out")
-
-
-def _check_scores(scores: Path, digests: list[str], roles: set[str]) -> None:
-    """Refuse answers that are not those of the job that scored."""
-    said = {role: digest for role, _, digest in (each.partition("=") for each in digests)}
-    for role in sorted(roles):
-        try:
-            same = folder_digest(scores / role) == said.get(role)
-        except OutsideError as error:
-            raise NotJudgedError(f"the {role}'s answers cannot be taken: {error}") from None
-        if not same:
-            raise NotJudgedError(
-                f"the {role}'s answers are not what its job wrote", remedy=_REPLACED
-            )
 
 
 def _take(context: Context, candidate: Path) -> RunRecord:

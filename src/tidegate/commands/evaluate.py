@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from tidegate import bundles, own_metrics, run_record
 from tidegate.cases import INPUT, Scored, read_scored
 from tidegate.commands.context import Context, add_config, add_json
+from tidegate.commands.measuring import rules_of
 from tidegate.commands.prepare import build, classes_for, holdout, megabytes, references
 from tidegate.core.metrics.system import QUANTILES
 from tidegate.errors import ConfigError, Exit, NotJudgedError
@@ -164,7 +165,7 @@ def collect(  # noqa: PLR0913 (what was asked, what came back, and how)
         role: read_scored(scores / role, role, digest, case, table.num_rows)
         for role, digest in digests.items()
     }
-    _write_predictions(context, table, scored)
+    joined(context, table, scored, bundle / PREDICTIONS)
     _keep_parity(bundle, rows / INPUT, scored["candidate"], classes)
     bundles.keep_reference(rows / REFERENCE, bundle)
     sizes = {"candidate": megabytes(bundle / MODEL)} | {
@@ -194,9 +195,18 @@ def predictions(context: Context) -> Predictions:
     Raises:
         ConfigError: it is not what it must be.
     """
+    return read_joined(context, context.bundle / PREDICTIONS)
+
+
+def read_joined(context: Context, path: Path) -> Predictions:
+    """Return the table that :func:`joined` wrote.
+
+    Raises:
+        ConfigError: it is not what it must be.
+    """
     config = context.config
     return read(
-        context.bundle / PREDICTIONS,
+        path,
         task=config.model.task,
         by=config.gate.columns,
         classes=config.model.classes,
@@ -211,7 +221,7 @@ def about(context: Context, done: Evaluation, table: Predictions) -> own_metrics
     there = [name for name, _ in table.columns()]
     return own_metrics.About(
         holdout=done.holdout,
-        rules=own_metrics.rules_of(context.config, context.folder),
+        rules=rules_of(context),
         models=tuple(digest for role, digest in digests.items() if digest and role in there),
     )
 
@@ -256,7 +266,12 @@ def _keep_parity(bundle: Path, rows: Path, candidate: Scored, classes: Sequence[
     bundles.save_parity(bundle, inputs.select(used), candidate.answers, classes)
 
 
-def _write_predictions(context: Context, rows: pa.Table, scored: Mapping[str, Scored]) -> None:
+def joined(context: Context, rows: pa.Table, scored: Mapping[str, Scored], path: Path) -> None:
+    """Write the holdout's truth, groups, weights and slices beside the answers, by role.
+
+    Raises:
+        ConfigError: a column that rules name is missing, or has the name of another.
+    """
     data = context.config.data
     columns: dict[str, pa.ChunkedArray | pa.Array] = {"id": rows[data.id]}
     if data.target is not None:
@@ -274,4 +289,4 @@ def _write_predictions(context: Context, rows: pa.Table, scored: Mapping[str, Sc
                 remedy="Give the holdout's column another name.",
             )
         columns[name] = rows[name]
-    pq.write_table(pa.table(columns), context.bundle / PREDICTIONS)
+    pq.write_table(pa.table(columns), path)

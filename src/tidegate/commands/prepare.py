@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from tidegate.core.config import Gate
     from tidegate.core.model import VersionRef
     from tidegate.core.state import State
     from tidegate.terminal import Terminal
@@ -56,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     """Write the case and the models it is about."""
     context = Context.of(args, terminal, base=args.base)
-    refuse_own_metrics(context.config.gate)
     state = context.ledger().read().state
     if reason := settled(context, state, pull_request=args.base is not None):
         terminal.outputs(work="none", reason=reason)
@@ -76,6 +74,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         champion=case.champion.digest if case.champion else "",
         anchor=case.anchor.digest if case.anchor else "",
         code="true" if case.predict else "false",
+        measure="true" if own_metrics.needed(context.config.gate) else "false",
     )
     terminal.emit(
         {"work": "train", "compute": str(context.config.train.compute), "case": asdict(case)}
@@ -102,21 +101,6 @@ def settled(context: Context, state: State, *, pull_request: bool) -> str:
     if state.champion is not None and state.champion.recipe == recipe:
         return f"version {state.champion.version}, which serves, is of this very recipe"
     return ""
-
-
-def refuse_own_metrics(gate: Gate) -> None:
-    """Say at once that no job computes the user's own metrics, before anything is trained.
-
-    Raises:
-        ConfigError: a rule names one.
-    """
-    if own_metrics.needed(gate):
-        names = ", ".join(own.name for own in gate.own if own.name in gate.metrics)
-        raise ConfigError(
-            f"the workflows cannot compute metrics of your own (gate.metrics: {names})",
-            remedy="Such rules are judged by `tidegate run`, `tidegate evaluate` and `tidegate gate` on a "
-            "machine of your own. Take the rule out of mlops.yaml for these workflows.",
-        )
 
 
 def refuse_quarantined(state: State, recipe: str) -> None:

@@ -37,6 +37,7 @@ class Step(StrEnum):
     CANDIDATE = "candidate"
     CHAMPION = "champion"
     ANCHOR = "anchor"
+    MEASURE = "measure"
     JUDGE = "judge"
 
 
@@ -47,6 +48,7 @@ _FAILED = {
     Step.CANDIDATE: "the candidate did not answer the holdout",
     Step.CHAMPION: "production's model did not answer the holdout",
     Step.ANCHOR: "the anchor did not answer the holdout",
+    Step.MEASURE: "a metric of your own could not be computed",
     Step.JUDGE: "the judgement itself failed",
 }
 
