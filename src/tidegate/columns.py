@@ -44,7 +44,7 @@ def numbers(path: Path, column: Any, name: str) -> Floats:
         )
     if pa.types.is_decimal(kind):
         return np.array([np.nan if v is None else float(v) for v in column.to_pylist()])
-    values = plain(column).astype(np.float64)
+    values = plain(column).astype(np.float64, copy=bool(column.null_count))
     if column.null_count:
         values[nulls(column)] = np.nan
     return values
