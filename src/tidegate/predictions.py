@@ -84,7 +84,7 @@ def read(  # noqa: PLR0913 (what the columns mean)
         task = Task.MULTICLASS
     if task is Task.MULTICLASS:
         classes = classes or classes_of(path, _column(path, table, TRUTH), TRUTH)
-    found = _predictions(path, table, task, by, classes)
+    found = predictions_of(path, table, task, by, classes)
     return replace(
         found,
         group=groups(path, _column(path, table, GROUP), GROUP) if group else None,
@@ -103,24 +103,30 @@ def _large(path: Path, task: Task | None, by: Sequence[str]) -> Predictions | No
                 return None
             names = file.schema_arrow.names
             wanted = [*dict.fromkeys([ID, TRUTH, CANDIDATE, CHAMPION, ANCHOR, *by])]
-            _refuse_repeated(path, names, wanted)
+            refuse_repeated(path, names, wanted)
             schema = file.schema_arrow
             whole = ID not in names or not pa.types.is_integer(schema.field(ID).type)
             if whole or CANDIDATE not in names or is_list(schema.field(CANDIDATE).type):
                 return None
-        with _parquet_file(path, by) as file:
+        with parquet_file(path, by) as file:
             columns = [name for name in wanted if name in names]
-            table = large.join(file, columns, lambda t: _predictions(path, t, task, by, ()))
+            table = large.join(file, columns, lambda t: predictions_of(path, t, task, by, ()))
     except (pa.ArrowException, OSError, ConfigError):
         return None
     few = all(len(categories) <= MOST_GROUPS for categories, _ in table.slices.values())
     return table if few and table.ids is not None and _repeated(table.ids) is None else None
 
 
-def _predictions(
-    path: Path, table: Any, task: Task | None, by: Sequence[str], classes: Sequence[str]
+def predictions_of(  # noqa: PLR0913 (what the columns mean)
+    path: Path,
+    table: Any,
+    task: Task | None,
+    by: Sequence[str],
+    classes: Sequence[str] = (),
+    *,
+    ids: bool = True,
 ) -> Predictions:
-    """Return an Arrow table's columns, without groups and weights."""
+    """Return an Arrow table's columns, without groups and weights; ``ids``: those too, as unique ones."""
     names = table.column_names
     if task is Task.MULTICLASS:
         truth: Floats | None = class_codes(path, _column(path, table, TRUTH), TRUTH, classes)
@@ -133,7 +139,7 @@ def _predictions(
         if name in names
     }
     return Predictions(
-        ids=_ids(path, _column(path, table, ID)),
+        ids=_ids(path, _column(path, table, ID)) if ids else None,
         y_true=truth,
         candidate=models[CANDIDATE],
         champion=models.get(CHAMPION),
@@ -196,31 +202,41 @@ def _open(path: Path, by: Sequence[str], more: Sequence[str], slices: Sequence[s
     return table
 
 
-def _parquet_file(path: Path, slices: Sequence[str]) -> Any:
-    """Open a Parquet file; text to slice by stays as the file has it, numbers of a dictionary."""
+def parquet_file(path: Path, slices: Sequence[str], *, buffer: int = 0) -> Any:
+    """Open a Parquet file; text to slice by stays as the file has it, numbers of a dictionary.
+
+    ``buffer``: bytes of a column that are read at a time; 0: all of a row group's.
+    """
     # ParquetFile, not read_table: that one loads the dataset layer first, 0.27 s. Pre-buffering is
     # for far stores: on a disk it doubles the time, most of it the system's.
-    file = pq.ParquetFile(path, pre_buffer=False)
+    file = pq.ParquetFile(path, pre_buffer=False, buffer_size=buffer)
     schema = file.schema_arrow
     text = [s for s in slices if s in schema.names and pa.types.is_string(schema.field(s).type)]
     if not text:
         return file
     metadata = file.metadata
     file.close()
-    return pq.ParquetFile(path, read_dictionary=text, metadata=metadata, pre_buffer=False)
+    return pq.ParquetFile(
+        path, read_dictionary=text, metadata=metadata, pre_buffer=False, buffer_size=buffer
+    )
 
 
 def _parquet(path: Path, wanted: list[str], slices: Sequence[str]) -> Any:
     try:
-        with _parquet_file(path, slices) as file:
+        with parquet_file(path, slices) as file:
             names = file.schema_arrow.names
-            _refuse_repeated(path, names, wanted)
+            refuse_repeated(path, names, wanted)
             return file.read(columns=[name for name in wanted if name in names])
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(
-            f"{path}: not a readable Parquet file: {_first_line(error)}",
-            remedy="The file is cut short or damaged; write it again.",
-        ) from None
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: BaseException) -> ConfigError:
+    """Return the error for a Parquet file that Arrow cannot read."""
+    return ConfigError(
+        f"{path}: not a readable Parquet file: {_first_line(error)}",
+        remedy="The file is cut short or damaged; write it again.",
+    )
 
 
 def _csv(path: Path, by: Sequence[str]) -> Any:
@@ -239,11 +255,12 @@ def _csv(path: Path, by: Sequence[str]) -> Any:
             f"{path}: not a readable CSV file: {_first_line(error)}",
             remedy="Expected a header line, commas, and as many fields in every line.",
         ) from None
-    _refuse_repeated(path, table.column_names, [*types, TRUTH, CANDIDATE, CHAMPION, ANCHOR])
+    refuse_repeated(path, table.column_names, [*types, TRUTH, CANDIDATE, CHAMPION, ANCHOR])
     return table
 
 
-def _refuse_repeated(path: Path, names: list[str], wanted: list[str]) -> None:
+def refuse_repeated(path: Path, names: list[str], wanted: list[str]) -> None:
+    """Raise a ConfigError where a column that is wanted is there twice."""
     for name in wanted:
         if names.count(name) > 1:
             raise ConfigError(
@@ -284,12 +301,7 @@ def _truth(path: Path, table: Any, task: Task | None) -> Floats | None:
 
 
 def _ids(path: Path, column: Any) -> Array:
-    if column.null_count:
-        raise ConfigError(
-            f"{path}: column 'id': {column.null_count:,} of {len(column):,} rows have no id, "
-            "expected one in every row",
-            remedy="Ids pair the models row by row; give every row its own.",
-        )
+    refuse_missing_ids(path, column)
     if pa.types.is_integer(column.type):
         ids = plain(column)
     else:
@@ -297,11 +309,26 @@ def _ids(path: Path, column: Any) -> Array:
         ids[:] = column.to_pylist()
     repeated = _repeated(ids)
     if repeated is not None:
-        raise ConfigError(
-            f"{path}: column 'id': {repeated!r} occurs more than once, expected unique ids",
-            remedy="Ids pair the models row by row; drop the duplicates or use another column.",
-        )
+        raise repeated_id(path, repeated)
     return ids
+
+
+def refuse_missing_ids(path: Path, column: Any) -> None:
+    """Raise a ConfigError where a row has no id."""
+    if column.null_count:
+        raise ConfigError(
+            f"{path}: column 'id': {column.null_count:,} of {len(column):,} rows have no id, "
+            "expected one in every row",
+            remedy="Ids pair the models row by row; give every row its own.",
+        )
+
+
+def repeated_id(path: Path, value: object) -> ConfigError:
+    """Return the error for an id that occurs more than once."""
+    return ConfigError(
+        f"{path}: column 'id': {value!r} occurs more than once, expected unique ids",
+        remedy="Ids pair the models row by row; drop the duplicates or use another column.",
+    )
 
 
 def _repeated(ids: Array) -> object:
@@ -341,14 +368,19 @@ def _slices(path: Path, column: Any, name: str) -> SliceColumn:
     occurs = np.bincount(indices, minlength=len(values) + 1) > 0
     present = np.flatnonzero(occurs)
     if len(present) > MOST_GROUPS:
-        raise ConfigError(
-            f"{path}: column {name!r} has {len(present):,} different values, "
-            f"expected at most {MOST_GROUPS:,} groups to slice by",
-            remedy="Slice by a coarser column: bands instead of numbers, regions instead of ids.",
-        )
+        raise too_many_groups(path, name, f"{len(present):,}")
     categories = [*values, MISSING]
     codes = np.take((np.cumsum(occurs) - 1).astype(np.int16), indices)
     return tuple(categories[code] for code in present.tolist()), codes
+
+
+def too_many_groups(path: Path, name: str, found: str) -> ConfigError:
+    """Return the error for a slice column of so many values."""
+    return ConfigError(
+        f"{path}: column {name!r} has {found} different values, "
+        f"expected at most {MOST_GROUPS:,} groups to slice by",
+        remedy="Slice by a coarser column: bands instead of numbers, regions instead of ids.",
+    )
 
 
 def _text(value: object) -> str:

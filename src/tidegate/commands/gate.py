@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tidegate.core.config import Config
     from tidegate.core.model import Verdict
     from tidegate.core.table import Predictions
+    from tidegate.streamed import Source
     from tidegate.terminal import Terminal
 
 SUMMARY = "compare two models on the same rows and say pass, inconclusive, reject or error"
@@ -87,50 +89,19 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     # rules the schema validator.
     if args.predictions is None:
         return _explain_commit(args, terminal) if args.explain else _judge_commit(args, terminal)
-    from tidegate.core.gate import judge
-    from tidegate.core.system import Measurements
-    from tidegate.predictions import infer_task, read
     from tidegate.render.verdict import document
     from tidegate.render.verdict_table import text
 
     path: Path | None = args.config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
-    notes: list[str] = []
-    name = "predictions"
-    classes: tuple[str, ...] = ()
-    if path is None:
-        table = read(args.predictions)
-        task = infer_task(table)
-        gate, digest = default_rules(task, table), None
-        notes.append(f"no mlops.yaml: default rules for {task}")
-    else:
-        from tidegate.load import load
-
-        config = load(path)
-        task, gate, digest = config.model.task, config.gate, config.rules_digest
-        name, classes = config.model.name, config.model.classes
-        table = read(
-            args.predictions,
-            task=task,
-            by=gate.columns,
-            classes=config.model.classes,
-            group=config.data.group is not None,
-            weight=config.data.weight is not None,
-        )
-        table = _with_own(args.predictions, table, config, path.parent)
-    verdict = judge(
-        table,
-        gate,
-        task=task,
-        measured=Measurements(candidate=dict(args.measured)),
-        digests=Digests(rules=digest),
-        first_release=table.champion is None,
-    )
+    case = _by_default(args.predictions) if path is None else _by_rules(args.predictions, path)
+    verdict = _judge(case, dict(args.measured))
+    name, notes, table, task = case.name, list(case.notes), case.table, case.task
     _tell_job(terminal, name, verdict, notes)
     drawn = None
-    if args.html or args.explain:
+    if table is not None and (args.html or args.explain):
         from tidegate.core.pictures import picture
 
-        drawn = picture(table, task, names=classes)
+        drawn = picture(table, task, names=case.classes)
     if args.html:
         from tidegate.commands.telling_one import write_page
         from tidegate.render.report import Report
@@ -142,11 +113,100 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
         from tidegate.commands.telling_one import tell_rule
         from tidegate.render.explain import Known
 
-        tell_rule(terminal, verdict, args.explain, Known(task=task, own=gate.own, pictures=drawn))
+        tell_rule(
+            terminal, verdict, args.explain, Known(task=task, own=case.gate.own, pictures=drawn)
+        )
     else:
         terminal.emit(document(verdict, notes))
         terminal.say(text(verdict, notes))
     return EXITS[verdict.outcome]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Case:
+    """What is judged, and by what; one of ``table`` and ``large`` is there.
+
+    Attributes:
+        table: the predictions; None where they are larger than memory.
+        large: the file then.
+        digest: of the rules.
+    """
+
+    table: Predictions | None
+    large: Source | None
+    task: Task
+    gate: Gate
+    digest: str | None = None
+    name: str = "predictions"
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _by_default(file: Path) -> _Case:
+    from tidegate import streamed
+    from tidegate.predictions import infer_task, read
+
+    large = streamed.find(file)
+    table = read(file) if large is None else None
+    seen = table if large is None else large.first()
+    assert seen is not None
+    task = infer_task(seen)
+    return _Case(
+        table=table,
+        large=large,
+        task=task,
+        gate=default_rules(task, seen),
+        notes=(f"no mlops.yaml: default rules for {task}", *_told(large)),
+    )
+
+
+def _by_rules(file: Path, path: Path) -> _Case:
+    from tidegate import streamed
+    from tidegate.load import load
+    from tidegate.predictions import read
+
+    config = load(path)
+    task, gate = config.model.task, config.gate
+    group, weight = config.data.group is not None, config.data.weight is not None
+    needs = streamed.needs(gate, task, group=group, weight=weight)
+    large = streamed.find(file, by=gate.columns, whole=needs)
+    table = None
+    if large is None:
+        classes = config.model.classes
+        table = read(file, task=task, by=gate.columns, classes=classes, group=group, weight=weight)
+        table = _with_own(file, table, config, path.parent)
+    return _Case(
+        table=table,
+        large=large,
+        task=task,
+        gate=gate,
+        digest=config.rules_digest,
+        name=config.model.name,
+        classes=config.model.classes,
+        notes=_told(large),
+    )
+
+
+def _told(large: Source | None) -> tuple[str, ...]:
+    return () if large is None else ("a large table: read in parts, without pictures",)
+
+
+def _judge(case: _Case, numbers: dict[str, float]) -> Verdict:
+    from tidegate.core.gate import judge
+    from tidegate.core.system import Measurements
+
+    measured, digests = Measurements(candidate=numbers), Digests(rules=case.digest)
+    if case.table is None:
+        assert case.large is not None
+        return case.large.judge(case.gate, case.task, measured=measured, digests=digests)
+    return judge(
+        case.table,
+        case.gate,
+        task=case.task,
+        measured=measured,
+        digests=digests,
+        first_release=case.table.champion is None,
+    )
 
 
 def _with_own(path: Path, table: Predictions, config: Config, code: Path) -> Predictions:

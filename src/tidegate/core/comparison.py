@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tidegate.core.config import Rule
 from tidegate.core.model import Cause, Finding, Kind, Level, Outcome
 from tidegate.core.table import ANCHOR, CANDIDATE, CHAMPION
+from tidegate.errors import NotJudgedError
 
 if TYPE_CHECKING:
     from tidegate.core.config import SliceRule
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tidegate.core.metrics.table import Metric
     from tidegate.core.model import Margin
     from tidegate.core.rows import Rows
+
+_MOST_DOUBT = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +61,8 @@ def compare(group: Group, metric: Metric, margin: Margin, *, kind: Kind) -> Find
         upper=plain.upper(group.confidence) if plain and shown else None,
         p_harm=tested.p_negative() if group.level is Level.SLICE else None,
     )
+    size = abs(finding.champion or 0.0) if margin.relative else 1.0
+    _refuse_doubt(finding, tested, group.confidence, room=abs(margin.value) * size)
     return _decide(finding, tested, group.confidence)
 
 
@@ -120,6 +125,22 @@ def _may_be_zero(group: Group, metric: Metric, reference: str) -> bool:
     return own.lower(group.confidence) <= 0.0 <= own.upper(group.confidence)
 
 
+def _refuse_doubt(finding: Finding, tested: Statistic, confidence: float, *, room: float) -> None:
+    """Raise where scores counted in bins leave too much open, beside the room that a rule gives and the interval.
+
+    Bounds are wider by the doubt, so that less of it is told by them alone.
+    """
+    half = tested.centre - tested.doubt - tested.lower(confidence)
+    if tested.doubt > _MOST_DOUBT * max(room, half):
+        where = f" on {finding.slice}" if finding.slice else ""
+        raise NotJudgedError(
+            f"{finding.metric}{where}: the table is larger than memory, so scores were counted in bins; that leaves the value "
+            f"in doubt by {tested.doubt:.2g}, expected at most a fifth of the margin or of the interval's half-width "
+            f"({max(room, half):.2g})",
+            remedy="Judge a random sample of the rows, small enough to be read whole, or allow a wider margin.",
+        )
+
+
 def _decide(finding: Finding, tested: Statistic, confidence: float) -> Finding:
     """Settle a finding by the side of 0 on which the whole one-sided interval lies."""
     if tested.lower(confidence) > 0.0:
@@ -155,8 +176,9 @@ def absolute(group: Group, metric: Metric, limit: float, *, kind: Kind, on_point
             lower=_at_least(own.lower(group.confidence), low),
             upper=_at_most(own.upper(group.confidence), high),
         )
+    _refuse_doubt(finding, own, group.confidence, room=0.0 if on_point else abs(value - limit))
     if on_point:
-        return at_point(finding, sign * (value - limit))
+        return at_point(finding, sign * (value - limit) - own.doubt)
     if not own.known:
         return replace(finding, outcome=Outcome.INCONCLUSIVE)
     return _decide(finding, own.affine(sign, -sign * limit), group.confidence)

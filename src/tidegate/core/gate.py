@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tidegate.core.config import Gate, Rule, SliceRule
     from tidegate.core.metrics.table import Metric
     from tidegate.core.model import Finding, Reuse, Task
+    from tidegate.core.sums.stream import Streamed
     from tidegate.core.table import Predictions
 
 _NOTHING_MEASURED = Measurements()
@@ -78,6 +79,7 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
     champion_out_of_reach: bool = False,
     use: Reuse | None = None,
     extra: Sequence[Finding] = (),
+    streamed: Streamed | None = None,
 ) -> Verdict:
     """Judge a candidate by its predictions.
 
@@ -92,6 +94,7 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
             absolute rules only, and never a pass.
         use: which decision of its holdout this is; None: nobody counts.
         extra: findings of checks that looked at more than this table; they come first.
+        streamed: what was found on all the rows, where the table holds only rows that witness what occurs.
 
     Returns:
         The verdict; its findings are ordered by level. Under a budget its confidence is that of one
@@ -109,16 +112,20 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
         check_grouped(gate, task)
     digests = digests or Digests()
     gate = reuse.each(gate)
-    findings = [*extra, *reuse.spent(gate, use, table.n)]
-    unusable = checks.unusable(table, task)
+    n = table.n if streamed is None else streamed.n
+    findings = [*extra, *reuse.spent(gate, use, n)]
+    unusable = checks.unusable(table, task) if streamed is None else streamed.unusable
     findings += unusable
     if not unusable:
         silent = any(finding.cause is Cause.CHAMPION_INCOMPATIBLE for finding in extra)
         alone = first_release or champion_out_of_reach or silent
-        findings += checks.meaningless(table, gate, task, digests, first_release=alone)
+        told = checks.meaningless(table, gate, task, digests, first_release=alone)
+        findings += (replace(f, n=n) if f.n == table.n else f for f in told)
         if champion_out_of_reach:
-            findings.append(checks.champion_out_of_reach(table.n))
-        findings += _of_predictions(_Case(table=table, gate=gate, task=task))
+            findings.append(checks.champion_out_of_reach(n))
+        if streamed is not None:
+            table = table.part(0, 0)  # what asked for rows would get no value, never that of a few
+        findings += _of_predictions(_Case(table=table, gate=gate, task=task), streamed)
     for rule in gate.rules:
         if is_system(rule.metric):
             findings += system(rule, measured, gate.confidence)
@@ -126,7 +133,7 @@ def judge(  # noqa: PLR0913 (one call, all that a verdict is a function of)
         outcome=worst(finding.outcome for finding in findings if finding.decides),
         findings=tuple(findings),
         confidence=gate.confidence,
-        n=table.n,
+        n=n,
         digests=digests,
         first_release=first_release,
         holdout_uses=use.decision if use else None,
@@ -154,9 +161,9 @@ def _shown_better(finding: Finding) -> bool:
     return finding.upper is not None and finding.upper < 0
 
 
-def _of_predictions(case: _Case) -> Iterator[Finding]:
+def _of_predictions(case: _Case, streamed: Streamed | None) -> Iterator[Finding]:
     wanted = [by for by in case.gate.groupings if all(name in case.table.slices for name in by)]
-    surveyed = survey(case.table, _metrics(case), wanted)
+    surveyed = streamed.survey if streamed else survey(case.table, _metrics(case), wanted)
     rows = Rows(case.table, summary=surveyed.everything if surveyed else None)
     everything = Group(rows=rows, confidence=case.gate.confidence)
     if case.gate.exact is not None:

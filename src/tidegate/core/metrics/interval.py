@@ -7,7 +7,7 @@ directions so that a bound and a p-value never contradict each other.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -56,12 +56,14 @@ class Statistic:
         se: standard error; 0 only when the rows say nothing about it, see :attr:`known`.
         df: degrees of freedom; infinity for a normal interval.
         n: rows behind it.
+        doubt: how far the centre may be off beside its sampling error; bounds are wider by it.
     """
 
     centre: float
     se: float
     df: float
     n: int
+    doubt: float = 0.0
 
     @property
     def known(self) -> bool:
@@ -70,19 +72,19 @@ class Statistic:
 
     def lower(self, confidence: float) -> float:
         """Return the one-sided lower bound."""
-        return self.centre - quantile(confidence, self.df) * self.se
+        return self.centre - quantile(confidence, self.df) * self.se - self.doubt
 
     def upper(self, confidence: float) -> float:
         """Return the one-sided upper bound."""
-        return self.centre + quantile(confidence, self.df) * self.se
+        return self.centre + quantile(confidence, self.df) * self.se + self.doubt
 
     def affine(self, sign: float, shift: float) -> Statistic:
         """Return ``sign * self + shift``; ``sign`` is 1 or -1."""
-        return Statistic(centre=sign * self.centre + shift, se=self.se, df=self.df, n=self.n)
+        return replace(self, centre=sign * self.centre + shift)
 
     def p_negative(self) -> float:
         """Return the one-sided p-value against "the truth is at least 0"."""
-        return tail(self.centre / self.se, self.df)
+        return tail((self.centre + self.doubt) / self.se, self.df)
 
     def rows_needed(self, confidence: float) -> int | None:
         """Return about how many such rows settle on which side of 0 the truth lies.
@@ -122,7 +124,9 @@ def single(joint: Joint, model: int, confidence: float) -> Statistic:
         share = (rows * value + z * z / 2.0) / n
         se = math.sqrt(share * (1.0 - share) / n)
         return Statistic(centre=share, se=se, df=math.inf, n=joint.n)
-    return Statistic(centre=value, se=_error(joint, square, (model,)), df=joint.df, n=joint.n)
+    doubt, off = _blurred(joint, {model: 1.0})
+    error = _error(joint, square, (model,)) + off
+    return Statistic(centre=value, se=error, df=joint.df, n=joint.n, doubt=doubt)
 
 
 def _rows_of_share(joint: Joint, model: int) -> float | None:
@@ -153,9 +157,21 @@ def contrast(joint: Joint, candidate: int, reference: int, k: float = 1.0) -> St
         centre = (n * value + 1.0 - k) / (n + 2)
         square = (square + n * value * value + 1.0 + k * k) / (n + 2) - centre * centre
         return Statistic(centre=centre, se=math.sqrt(square / (n + 2)), df=math.inf, n=n)
-    return Statistic(
-        centre=value, se=_error(joint, square, (candidate, reference)), df=joint.df, n=n
-    )
+    doubt, off = _blurred(joint, {candidate: 1.0, reference: abs(k)})
+    error = _error(joint, square, (candidate, reference)) + off
+    return Statistic(centre=value, se=error, df=joint.df, n=n, doubt=doubt)
+
+
+def _blurred(joint: Joint, weights: dict[int, float]) -> tuple[float, float]:
+    """Return how far a sum of models' values and its standard error may be off because of bins.
+
+    The triangle inequality for both: doubts add up, and so do the influences' root mean squared errors.
+    """
+    if joint.doubt is None or joint.off is None:
+        return 0.0, 0.0
+    doubt = sum(w * float(joint.doubt[model]) for model, w in weights.items())
+    off = sum(w * float(joint.off[model]) for model, w in weights.items())
+    return doubt, off / math.sqrt(max(joint.n - 1, 1))
 
 
 def _error(joint: Joint, square: float, models: tuple[int, ...]) -> float:

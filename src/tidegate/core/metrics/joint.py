@@ -35,6 +35,8 @@ class Joint:
         unit: what one row more could add to the influence at most; 0 where that is not bounded.
         proportions: shape (m,): the value is a share of independent, equal rows.
         bases: shape (m,): of how many rows it is a share, where not of all; NaN where it is none.
+        doubt: shape (m,): how far the value may be off, where scores were only counted in bins.
+        off: shape (m,): the root of the rows' mean squared error of the influence then, at most.
     """
 
     values: Floats
@@ -45,6 +47,8 @@ class Joint:
     unit: float
     proportions: npt.NDArray[np.bool_]
     bases: Floats | None = None
+    doubt: Floats | None = None
+    off: Floats | None = None
 
 
 def joint_of(

@@ -21,9 +21,9 @@ import numpy.typing as npt
 from tidegate.core.metrics.joint import Joint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from tidegate.core.metrics.kinds import Codes, Floats, Keys, Ranked
+    from tidegate.core.metrics.kinds import Cell, Codes, Floats, Keys, Ranked
 
 _HALF = np.int32(0x3F000000)  # the bits of 0.5
 _LEAST = np.uint32(0x37000000)  # the bits of 2**-17: closer to 0 or 1 is one coarse bin
@@ -33,6 +33,12 @@ FINE = 1 << 14
 DOUBT = 0.02  # of the half-width: more doubt than that about a value, and it is computed exactly
 _ERROR = 0.05  # of the standard error, at the very worst
 _BLOCK = 1 << 15
+_COUNTED = 1 << 18  # rows: adding up a block's histogram costs as much as counting 2**15 rows
+_SHARES = 1 << 10  # merged bins hold at most about this part of the rows
+_STEP = 32  # coarse bins in a merged one at most
+_OFF = (
+    0.005  # of the influences' root mean square: a merged lookup that may be more off is not used
+)
 Bins: TypeAlias = npt.NDArray[np.uint16]
 
 
@@ -93,8 +99,8 @@ def scale_of(keys: Keys) -> Scale:
 def histogram(bins: Bins) -> Codes:
     """Return how many rows have each ``2 * bin + class``, shape (2 * FINE,)."""
     counts = np.zeros(2 * FINE, dtype=np.intp)
-    for start in range(0, len(bins), _BLOCK):
-        counts += np.bincount(bins[start : start + _BLOCK].astype(np.intp), minlength=2 * FINE)
+    for start in range(0, len(bins), _COUNTED):
+        counts += np.bincount(bins[start : start + _COUNTED], minlength=2 * FINE)
     return counts
 
 
@@ -110,8 +116,13 @@ class Lookup:
     off: float
 
 
-def lookup(kind: Ranked, counts: Codes) -> Lookup | None:
-    """Return the influences from a histogram; None where the metric is undefined."""
+def lookup(
+    kind: Ranked, counts: Codes, single: npt.NDArray[np.bool_] | None = None
+) -> Lookup | None:
+    """Return the influences from a histogram; None where the metric is undefined.
+
+    ``single``: which bins hold one score only, so that nothing in them is off, shape (bins,).
+    """
     both = counts.reshape(-1, 2)
     some = np.flatnonzero(both[:, 0] + both[:, 1])
     mass = both[some].T.astype(np.float64)
@@ -122,13 +133,55 @@ def lookup(kind: Ranked, counts: Codes) -> Lookup | None:
     step = np.zeros((2, len(some) + 1))
     np.abs(influence[:, 1:] - influence[:, :-1], out=step[:, 1:-1])
     widest = np.maximum(step[:, 1:], step[:, :-1])
+    if single is not None:
+        widest[:, single[some]] = 0.0
     table = np.zeros(both.shape)
     table[some] = influence.T
     square = float((mass * widest * widest).sum()) / float(mass.sum())
     return Lookup(table=table.ravel(), off=math.sqrt(square))
 
 
-def products(lookups: Sequence[Sequence[Lookup | None]], bins: Sequence[Bins]) -> Floats:
+def merged(counts: Codes) -> Codes:
+    """Return where bins begin that are merged of coarse ones, shape (k,): fewer where few rows are.
+
+    Args:
+        counts: of all rows, as :func:`histogram` returns them.
+    """
+    reached = np.cumsum(counts.reshape(-1, 2).sum(axis=1))
+    begins = np.diff(reached * _SHARES // max(int(reached[-1]), 1), prepend=-1) > 0
+    begins[::_STEP] = True
+    return np.flatnonzero(begins)
+
+
+def merge(counts: Codes, begins: Codes) -> Codes:
+    """Return the histogram of merged bins, shape (2 * k,)."""
+    few: Codes = np.add.reduceat(counts.reshape(-1, 2), begins, axis=0).ravel()
+    return few
+
+
+def quick_lookup(
+    kind: Ranked, few: Codes, begins: Codes, counts: Callable[[], Codes]
+) -> Lookup | None:
+    """Return the influences of every coarse bin, from merged ones where those are good enough.
+
+    Args:
+        kind: the metric.
+        few: the histogram of merged bins.
+        begins: where those begin.
+        counts: makes the histogram of the coarse bins.
+    """
+    found = lookup(kind, few)
+    if found is None:
+        return None
+    square = float(few @ np.square(found.table)) / max(int(few.sum()), 1)
+    if not found.off <= _OFF * math.sqrt(square):  # nor where it is NaN
+        return lookup(kind, counts())
+    sizes = np.diff(begins, append=FINE)
+    table = np.repeat(found.table.reshape(-1, 2), sizes, axis=0).ravel()
+    return Lookup(table=table, off=found.off)
+
+
+def products(lookups: Sequence[Sequence[Lookup | None]], bins: Sequence[Cell]) -> Floats:
     """Return, for every group that these rows belong to, the models' Gram matrix, (groups, m, m).
 
     Args:
