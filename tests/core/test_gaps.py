@@ -15,7 +15,7 @@ from tidegate.core.table import Predictions
 
 PASS, INCONCLUSIVE, REJECT, ERROR = Outcome
 RULE = Rule(metric="accuracy", margin=Margin(value=0.9))
-RUNS = 250  # `./dev heavy` has more, over more shapes: test_gate_simulation.py
+RUNS = 250  # `./dev heavy` has more: test_decision_simulation.py
 ALLOWED = stats.binom.ppf(1 - 1e-4, RUNS, 0.05)
 
 
