@@ -10,7 +10,7 @@ import pytest
 from tidegate.errors import ConfigError, OutsideError
 from tidegate.git import text
 from tidegate.load import load_fully
-from tidegate.rules import judged_by
+from tidegate.rules import agreed_at, judged_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,3 +221,55 @@ def test_two_rules_of_one_metric_do_not_hide_each_other(tmp_path: Path) -> None:
     except ConfigError:  # where the file may not say so at all
         return
     assert changes == {"gate.rules[roc_auc]": ('{"at_least": 0.75}', '{"at_least": 0.5}')}
+
+
+# --- the functions of own metrics -----------------------------------------------------------
+
+OWN = GOOD.replace(
+    "gate:\n",
+    'gate:\n  metrics: [{name: profit, run: "m.py:profit", direction: higher}]\n',
+    1,
+).replace("rules:\n", "rules:\n    - {metric: profit, margin: 1}\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "file", "folder"),
+    [
+        ({"mlops_yaml": OWN + "# more\n"}, "mlops.yaml", ""),
+        ({"mlops_yaml": None, "new__mlops_yaml": OWN}, "new/mlops.yaml", ""),
+        ({"new__mlops_yaml": OWN.replace("churn", "credit")}, "new/mlops.yaml", None),
+    ],
+    ids=["the same place", "moved", "a new model"],
+)
+def test_functions_are_taken_from_where_the_agreed_rules_stand(
+    repository: Repository, change: dict[str, str | None], file: str, folder: str | None
+) -> None:
+    repository.commit(mlops_yaml=OWN)
+    repository.commit(**change)
+    path = (repository.path / file).resolve()
+    found = agreed_at(repository.path, path, load_fully(path).config.model.name, "HEAD^1")
+    assert (None if found is None else found.folder) == folder
+    if found is not None:
+        assert found.commit == text(repository.path, "rev-parse", "HEAD^1")
+
+
+def test_rules_that_did_not_load_before_leave_the_functions_that_are_there(
+    repository: Repository,
+) -> None:
+    repository.commit(mlops_yaml="broken")
+    repository.commit(mlops_yaml=OWN)
+    path = (repository.path / "mlops.yaml").resolve()
+    assert agreed_at(repository.path, path, "churn", "HEAD^1") is None
+
+
+def test_a_changed_function_is_named(repository: Repository) -> None:
+    repository.commit(mlops_yaml=OWN)
+    (repository.path / "m.py").write_text("first")
+    repository.commit()
+    (repository.path / "m.py").write_text("second")
+    repository.commit()
+    (key,) = repository.judged()[1]
+    assert key == "the functions of m.py"
+    (repository.path / "m.py").unlink()
+    repository.commit()
+    assert repository.judged()[1]["the functions of m.py"][1] is None

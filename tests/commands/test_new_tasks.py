@@ -198,3 +198,22 @@ def test_a_metric_of_ones_own_crosses_the_jobs_with_classes_groups_and_weights(
         np.arange(N), [CLASSES.index(y) for y in rows["y"].to_pylist()]
     ]
     assert worth.candidate == pytest.approx(np.average(sure, weights=rows["weight"].to_numpy()))
+
+
+@pytest.mark.heavy
+def test_a_ranking_is_released_and_a_better_one_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = [
+        {"metric": "ndcg@5", "at_least": 0.4, "margin": 0.02},
+        {"metric": "mrr", "margin": 0.05},
+    ]
+    stage_ = stage(
+        tmp_path, monkeypatch, ScoresTarget(), PREDICT_SCORES,
+        model={"name": "coin", "task": "ranking"}, data__target="grade", data__group="user",
+        gate={"rules": rules},
+    )  # fmt: skip
+    assert stage_.tidegate("run", "--through-probation") == 0
+    stage_.push(0.9)
+    assert stage_.tidegate("run", "--through-probation") == 0
+    assert stage_.outcomes() == [("1", "promoted"), ("2", "promoted")]
