@@ -134,12 +134,13 @@ class Accumulator:
         plan, cells = self.plan, self.plan.layout.cells
         truth, predictions = _columns(batch, plan.models)
         atoms = plan.layout.of(batch)
-        if plan.cells:
-            self._count(truth, predictions, atoms)
+        here = self._count(truth, predictions, atoms) if plan.cells else None
         present, starts = np.array([0]), np.array([0])
-        here = np.array([batch.n])
-        if cells > 1:
-            here = np.bincount(atoms, minlength=cells)
+        if cells == 1:
+            here = np.array([batch.n])
+        else:
+            if here is None:
+                here = np.bincount(atoms, minlength=cells)
             present = np.flatnonzero(here)
             starts = (np.cumsum(here) - here)[present]
             order = np.argsort(atoms, kind="stable")  # of small integers: a radix sort
@@ -173,7 +174,8 @@ class Accumulator:
             table[present, number] += found
             table[present, 0] -= found
 
-    def _count(self, truth: Floats, predictions: Sequence[Floats], atoms: Cell) -> None:
+    def _count(self, truth: Floats, predictions: Sequence[Floats], atoms: Cell) -> Codes:
+        """Count, and return how many rows each cell of the layout has."""
         plan = self.plan
         for kind in {kind.cell: kind for kind in plan.cells.values()}.values():
             size = kind.size(plan.classes)
@@ -181,6 +183,8 @@ class Accumulator:
             found = counts.gather(cell, size, atoms, plan.layout.cells)
             before = self.counted.get(kind.cell)
             self.counted[kind.cell] = found if before is None else before + found
+        here: Codes = found[0].reshape(plan.layout.cells, -1).sum(axis=1)
+        return here
 
     def merge(self, other: Accumulator) -> None:
         """Add what another accumulator of the same plan has seen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,13 +64,10 @@ def gather(  # noqa: PLR0913 (rows, and where they belong)
     """
     found = empty(len(columns), cells)
     if kind.marks:
-        marked = np.ones(len(present), dtype=np.bool_)
-        for column in columns:
-            zero_one = (column == 0.0) | (column == 1.0)
-            if not zero_one[0] and len(present) == 1:
-                marked[:] = False
-            else:
-                marked &= np.logical_and.reduceat(zero_one, starts)
+        firsts = columns[:, starts]
+        marked = ((firsts == 0.0) | (firsts == 1.0)).all(axis=0)
+        for column in columns if marked.any() else ():  # nearly always the first rows tell
+            marked &= np.logical_and.reduceat((column == 0.0) | (column == 1.0), starts)
         found.marks[present] = marked
     columns -= pivots[:, None]
     found.first[present] = np.add.reduceat(columns, starts, axis=1).T
@@ -93,11 +91,9 @@ def joint(  # noqa: PLR0913 (the sums, and what they are sums of)
     """
     width = len(kind.features)
     first, second = sums.first[cells].sum(axis=0), sums.second[cells].sum(axis=0)
-    raw = np.zeros((len(first), len(first)))
-    raw[np.triu_indices(len(first))] = second
-    raw = raw + raw.T - np.diag(np.diag(raw))
+    raw = second[_places(len(first))]
     shifted = first / n
-    centred = raw - n * np.outer(shifted, shifted)
+    centred = raw - shifted[:, None] * (n * shifted)
     means = shifted + pivots
     values = np.full(models, np.nan)
     slopes = np.zeros((models, len(first)))
@@ -118,6 +114,15 @@ def joint(  # noqa: PLR0913 (the sums, and what they are sums of)
         unit=kind.unit,
         proportions=np.full(models, kind.marks and bool(sums.marks[cells].all())),
     )
+
+
+@cache
+def _places(columns: int) -> Codes:
+    """Return where every product of two columns stands in the upper triangle, row by row."""
+    upper = np.triu_indices(columns)
+    places = np.zeros((columns, columns), dtype=np.intp)
+    places[upper] = np.arange(len(upper[0]))
+    return np.maximum(places, places.T)
 
 
 def features(kind: Smooth, truth: Floats, predictions: Sequence[Floats], centre: float) -> Floats:

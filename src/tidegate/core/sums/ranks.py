@@ -98,8 +98,8 @@ def scale_of(keys: Keys) -> Scale:
 
 def histogram(bins: Bins) -> Codes:
     """Return how many rows have each ``2 * bin + class``, shape (2 * FINE,)."""
-    counts = np.zeros(2 * FINE, dtype=np.intp)
-    for start in range(0, len(bins), _COUNTED):
+    counts = np.bincount(bins[:_COUNTED], minlength=2 * FINE)
+    for start in range(_COUNTED, len(bins), _COUNTED):
         counts += np.bincount(bins[start : start + _COUNTED], minlength=2 * FINE)
     return counts
 

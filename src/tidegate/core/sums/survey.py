@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tidegate.core.metrics.joint import Joint
-    from tidegate.core.metrics.kinds import Codes, Floats
+    from tidegate.core.metrics.kinds import Codes, Floats, Ranked
     from tidegate.core.metrics.table import Metric
     from tidegate.core.sums.layout import By
     from tidegate.core.sums.ranks import Lookup
@@ -155,11 +155,25 @@ def _ranked(
     work = [(g, model) for g in range(len(groups)) for model in models]
     sorting = pool.map(values, work)
 
+    begins = [ranks.merged(reduce(np.add, [c[m] for c in counted.values()])) for m in models]
+    few = {
+        cell: [ranks.merge(c, b) for c, b in zip(found, begins, strict=True)]
+        for cell, found in counted.items()
+    }
+
     def influences(group: Codes) -> tuple[list[Codes], dict[str, list[Lookup | None]]]:
-        here = [counted[cell] for cell in group.tolist() if cell in counted]
-        tables = [reduce(np.add, [one[model] for one in here]) for model in models]
-        of = {name: [ranks.lookup(kind, t) for t in tables] for name, kind in plan.ranked.items()}
-        return tables, of
+        here = [cell for cell in group.tolist() if cell in counted]
+        tables = [reduce(np.add, [few[cell][model] for cell in here]) for model in models]
+
+        def of(kind: Ranked, model: int) -> Lookup | None:
+            return ranks.quick_lookup(
+                kind,
+                tables[model],
+                begins[model],
+                lambda: reduce(np.add, [counted[cell][model] for cell in here]),
+            )
+
+        return tables, {name: [of(kind, m) for m in models] for name, kind in plan.ranked.items()}
 
     looked = [influences(group) for group in groups]
 
