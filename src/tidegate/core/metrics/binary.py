@@ -27,8 +27,11 @@ def surprise(truth: Floats, probability: Floats) -> Floats:
     loss: Floats = 1.0 - truth
     loss -= probability
     np.abs(loss, out=loss)
-    np.maximum(loss, _EPS, out=loss)
-    np.minimum(loss, 1.0 - _EPS, out=loss)
+    # Looking whether anything must be cut off costs half of cutting.
+    if loss.min(initial=0.5) < _EPS:
+        np.maximum(loss, _EPS, out=loss)
+    if loss.max(initial=0.5) > 1.0 - _EPS:
+        np.minimum(loss, 1.0 - _EPS, out=loss)
     np.log(loss, out=loss)
     return np.negative(loss, out=loss)
 

@@ -86,7 +86,7 @@ def plan_for(layout: Layout, metrics: Sequence[Metric], sample: Predictions) -> 
         cells=cells,
         ranked=ranked,
         pivots={
-            name: moments.features(kind, truth, predictions, centre).mean(axis=1)
+            name: np.mean(moments.features(kind, truth, predictions, centre), axis=1)
             for name, kind in smooth.items()
         },
         centre=centre,

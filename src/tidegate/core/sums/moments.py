@@ -50,13 +50,19 @@ def empty(columns: int, cells: int) -> Moments:
 
 
 def gather(  # noqa: PLR0913 (rows, and where they belong)
-    kind: Smooth, columns: Floats, pivots: Floats, *, present: Codes, starts: Codes, cells: int
+    kind: Smooth,
+    columns: Sequence[Floats],
+    pivots: Floats,
+    *,
+    present: Codes,
+    starts: Codes,
+    cells: int,
 ) -> Moments:
     """Return the sums of a batch.
 
     Args:
         kind: the metric.
-        columns: shape (m * k, n): features, rows sorted by cell; changed in place.
+        columns: m * k of shape (n,): features, rows sorted by cell; changed in place.
         pivots: shape (m * k,): about the features' means; sums of squares about them keep their digits.
         present: the cells that occur, ascending.
         starts: the first row of each.
@@ -64,14 +70,15 @@ def gather(  # noqa: PLR0913 (rows, and where they belong)
     """
     found = empty(len(columns), cells)
     if kind.marks:
-        firsts = columns[:, starts]
-        marked = ((firsts == 0.0) | (firsts == 1.0)).all(axis=0)
+        firsts = [column[starts] for column in columns]
+        marked = np.all([(first == 0.0) | (first == 1.0) for first in firsts], axis=0)
         for column in columns if marked.any() else ():  # nearly always the first rows tell
             marked &= np.logical_and.reduceat((column == 0.0) | (column == 1.0), starts)
         found.marks[present] = marked
-    columns -= pivots[:, None]
-    found.first[present] = np.add.reduceat(columns, starts, axis=1).T
-    product = np.empty(columns.shape[1])
+    for index, (column, pivot) in enumerate(zip(columns, pivots.tolist(), strict=True)):
+        np.subtract(column, pivot, out=column)
+        found.first[present, index] = np.add.reduceat(column, starts)
+    product = np.empty(len(columns[0]))
     pair = 0
     for index, column in enumerate(columns):
         for other in columns[index:]:
@@ -125,11 +132,15 @@ def _places(columns: int) -> Codes:
     return np.maximum(places, places.T)
 
 
-def features(kind: Smooth, truth: Floats, predictions: Sequence[Floats], centre: float) -> Floats:
-    """Return the features of all models, shape (m * k, n)."""
-    columns = np.empty((len(kind.features) * len(predictions), len(truth)))
-    for model, prediction in enumerate(predictions):
+def features(
+    kind: Smooth, truth: Floats, predictions: Sequence[Floats], centre: float
+) -> list[Floats]:
+    """Return the features of all models, m * k arrays of shape (n,), nobody else's."""
+    columns = []
+    for prediction in predictions:
         y, p = (truth - centre, prediction - centre) if kind.shift else (truth, prediction)
-        for index, feature in enumerate(kind.features):
-            columns[model * len(kind.features) + index] = feature(y, p)
+        for feature in kind.features:
+            column = feature(y, p)
+            borrowed = column.base is not None or any(column is other for other in (y, p))
+            columns.append(column.astype(np.float64, copy=borrowed))
     return columns
