@@ -109,6 +109,33 @@ def test_the_command_line_reads_large_tables_in_parts(
     assert code == Exit.INCONCLUSIVE  # the default margin is 0.005, and rows are few
     assert found["notes"] == ["no mlops.yaml: default rules for binary", "a large table: read in parts, without pictures"]  # fmt: skip
     assert (tmp_path / "page.html").stat().st_size > 1000
+    assert main(["gate", "--predictions", str(path), "--explain", "roc_auc"]) == code
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "margin"),
+    [
+        (Task.REGRESSION, "rmse", Margin(value=0.01, relative=True)),
+        (Task.REGRESSION, "r2", MARGIN),
+        (Task.GENERIC, "mean", Margin(value=0.01, relative=True)),
+    ],
+    ids=["rmse", "r2", "mean"],
+)
+def test_numbers_that_are_no_probabilities_are_those_of_the_whole_table(
+    tmp_path: Path, task: Task, metric: str, margin: Margin
+) -> None:
+    columns = _columns(40_000)
+    for name in ("y_true", "candidate", "champion"):
+        columns[name] = 50.0 + 10.0 * columns[name]
+    columns["anchor"] = columns["champion"] + 0.1
+    gate = Gate(rules=(Rule(metric=metric, margin=margin),))
+    path = _write(tmp_path, columns)
+    parts, whole = _judge(path, gate, task), judge(read(path, task=task), gate, task=task)
+    assert len(parts.findings) == len(whole.findings) == 2  # champion and anchor
+    for a, b in zip(parts.findings, whole.findings, strict=True):
+        assert (a.outcome, a.cause, a.n) == (b.outcome, b.cause, b.n)
+        assert (a.candidate, a.champion) == pytest.approx((b.candidate, b.champion), abs=1e-9)
+        assert (a.lower, a.upper) == pytest.approx((b.lower, b.upper), abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -239,13 +266,14 @@ def test_small_tables_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 _PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
+from benchmarks.gate import peak
 from tests.test_streamed import AUC, _judge
 from tidegate import streamed
 streamed.FROM_BYTES = 0
 assert _judge(Path(sys.argv[1]), AUC).n == int(sys.argv[2])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peak())
 """
 
 

@@ -6,9 +6,9 @@ In every other bin the order of the two classes is unknown: the metric lies betw
 in all of them and the other way round, and the larger distance is the value's *doubt*. With B bins that is
 about ``1 / (2 B)`` for the area under the ROC curve: 8e-6 at the most of bins.
 
-Memory: a histogram takes 16 B a bin (two classes, 64-bit counts), one per cell of the layout that occurs and model; the
-influences take as much per group of rows, model and metric that ranks. With 65,536 bins (1 MiB each), two models, 20
-slices and one metric that makes 40 MiB and 42 MiB. :func:`fitting` halves the bins until both together stay below 256 MiB.
+Memory: a histogram takes 16 B a bin (two classes, 64-bit counts), one per cell of the layout and model; the influences take
+as much per group of rows, model and metric that ranks. With 65,536 bins (1 MiB each), two models, a column of 20 slices (21 cells, 21
+groups) and one such metric that makes 42 MiB and 42 MiB. :func:`fitting` halves the bins until both together stay below 256 MiB.
 """
 
 from __future__ import annotations

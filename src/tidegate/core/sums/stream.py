@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tidegate.core.table import Predictions
 
     Batches = Callable[[], Iterable[Predictions]]
-    Tables = list[Codes]  # one a model: shape (cells that occur, 2 * bins)
+    Tables = list[Codes]  # one a model: shape (cells, 2 * bins)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
