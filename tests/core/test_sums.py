@@ -12,6 +12,7 @@ import pytest
 
 from tidegate.core.catalog import CATALOG
 from tidegate.core.metrics.kinds import Ranked
+from tidegate.core.metrics.ranks import area_of_sorted
 from tidegate.core.metrics.table import find
 from tidegate.core.model import Task
 from tidegate.core.rows import Rows, groups
@@ -258,6 +259,50 @@ def test_keys_ascend_with_the_score(probability: bool) -> None:
     keys = ranks.keys_of(score, np.zeros(len(score)), probability=probability)
     assert (keys[1:] >= keys[:-1]).all()
     assert (keys & 1 == 0).all()
+
+
+@pytest.mark.parametrize("scores", [1, 2, 5, 30, 10**6])
+@pytest.mark.parametrize("n", [2, 3, 40, 300])
+def test_sorted_keys_count_every_pair_and_every_tie(n: int, scores: int) -> None:
+    rng = np.random.default_rng(n + scores)
+    score, marks = rng.integers(0, scores, n), np.arange(n) % 2
+    found = area_of_sorted(np.sort((2 * score + marks).astype(np.uint32)))
+    above = score[marks == 1][:, None] - score[marks == 0][None, :]
+    ties = (above == 0).mean()
+    assert found == pytest.approx(((above > 0).mean() + 0.5 * ties, 0.5 * ties), abs=1e-12)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3], ids=["good enough", "left to the coarse bins"])
+def test_merged_bins_are_used_where_they_are_good_enough(spread: float) -> None:
+    rng = np.random.default_rng(7)
+    truth = (rng.random(20_000) < 0.3).astype(np.float64)
+    score = np.clip(0.4 + spread * (0.1 * truth + rng.normal(0, 0.1, 20_000)), 0, 1)
+    keys = ranks.keys_of(score, truth, probability=True)
+    counts = ranks.histogram(ranks.PROBABILITIES.bins(keys))
+    kind = find("roc_auc", Task.BINARY).kind
+    assert isinstance(kind, Ranked)
+    # Bins merged for rows that are elsewhere: all of these fall into a few.
+    begins = np.arange(0, ranks.FINE, 32) if spread < 1.0 else ranks.merged(counts)
+    few = ranks.merge(counts, begins)
+    full = ranks.lookup(kind, counts)
+    quick = ranks.quick_lookup(kind, few, begins, lambda: counts)
+    assert full is not None
+    assert quick is not None
+    assert few.sum() == counts.sum() == 20_000
+    off = np.sqrt(counts @ np.square(quick.table - full.table) / counts.sum())
+    size = np.sqrt(counts @ np.square(full.table) / counts.sum())
+    assert off <= (0.005 * size if spread == 1.0 else 0.0)
+
+
+def test_an_only_bin_promises_nothing_about_the_rows_in_it() -> None:
+    truth = np.repeat([0.0, 1.0], 500)
+    score = 0.4 + 1e-8 * truth
+    keys = ranks.keys_of(score, truth, probability=True)
+    kind = find("roc_auc", Task.BINARY).kind
+    assert isinstance(kind, Ranked)
+    found = ranks.lookup(kind, ranks.histogram(ranks.PROBABILITIES.bins(keys)))
+    assert found is not None
+    assert found.off == np.inf
 
 
 def test_clusters_weights_and_small_tables_are_for_the_rows() -> None:

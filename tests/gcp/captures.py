@@ -63,7 +63,7 @@ class Captures:
         row = {
             "endpoint": endpoint["name"].rpartition("/")[2],
             "deployed_model_id": deployed,
-            "logging_time": when,
+            "logging_time": round(when, 6),  # a TIMESTAMP holds whole microseconds
             "request_id": str(next(self._ids)),
             "request_payload": self._payload(request, "instances"),
             "response_payload": self._payload(response, "predictions"),

@@ -75,12 +75,20 @@ _BLOCK = 1 << 16
 
 
 def _tied(keys: Keys, last: Codes) -> int:
-    """Return how many pairs of the classes have one score; ``last``: places before a step of one bit."""
-    last = last[(keys[last] & np.uint32(1)) == 0]
-    zero, one = keys[last], keys[last] + np.uint32(1)
+    """Return how many pairs of the classes have one score; ``last``: places before a step of one bit.
+
+    Ascending keys step by one bit from class 0 of a score to class 1 of it, so ``last`` are the last places of
+    class 0 in every score that both classes have.
+    """
+    zero, end = keys[last], len(keys) - 1
+    # Nearly always that is one row of each: the two neighbours tell without a search.
+    more = ((last > 0) & (keys[last - 1] == zero)) | (
+        (last + 2 <= end) & (keys[np.minimum(last + 2, end)] == zero + np.uint32(1))
+    )
+    last, zero = last[more], zero[more]
     of_zero = last + 1 - np.searchsorted(keys, zero, side="left")
-    of_one = np.searchsorted(keys, one, side="right") - last - 1
-    return int((of_zero * of_one).sum())
+    of_one = np.searchsorted(keys, zero + np.uint32(1), side="right") - last - 1
+    return int(np.count_nonzero(~more)) + int((of_zero * of_one).sum())
 
 
 def _sum_of_places(marks: Keys) -> tuple[int, int]:

@@ -133,6 +133,8 @@ def lookup(
     step = np.zeros((2, len(some) + 1))
     np.abs(influence[:, 1:] - influence[:, :-1], out=step[:, 1:-1])
     widest = np.maximum(step[:, 1:], step[:, :-1])
+    if len(some) == 1:
+        widest[:] = np.inf  # no neighbour tells how much the rows of the only bin differ
     if single is not None:
         widest[:, single[some]] = 0.0
     table = np.zeros(both.shape)
