@@ -1,4 +1,4 @@
-"""The pages on clouds say what is so: keys, defaults, examples, delays, prices, settings, links."""
+"""The pages on clouds and on the gate's rules say what is so: keys, defaults, examples, delays, prices, settings, links."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from tidegate.load import loads
 TOP = Path(__file__).parents[1]
 PAGES = {
     name: (TOP / "docs" / f"{name}.md").read_text()
-    for name in ("sagemaker", "vertex", "metrics", "training")
+    for name in ("sagemaker", "vertex", "metrics", "training", "gate-rules")
 }
 SCHEMA = json.loads((TOP / "schemas" / "mlops.schema.json").read_text())
 TABLES = {
     "release.sagemaker": "sagemaker", "release.vertex": "vertex", "release.metrics": "metrics",
     "train.sagemaker": "training", "train.vertex": "training",
+    **dict.fromkeys(("gate", *(f"gate.{part}" for part in ("rules[]", "slices[]", "gaps[]", "metrics[]", "exact"))), "gate-rules"),
 }  # fmt: skip
 HEAD = {
     "version": "version: 1",
@@ -39,7 +40,9 @@ HEAD = {
 def properties(path: str) -> dict[str, Any]:
     found: Any = SCHEMA
     for part in path.split("."):
-        found = found["properties"][part]
+        found = found["properties"][part.removesuffix("[]")]
+        if part.endswith("[]"):
+            found = SCHEMA["$defs"][found["items"]["$ref"].removeprefix("#/$defs/")]
     return dict(found["properties"])
 
 
