@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +102,25 @@ def test_what_a_good_command_leaves_in_the_background_is_ended_too(tmp_path: Pat
     run("sleep 600 & echo $! > left", tmp_path)
     pid = int((tmp_path / "left").read_text())
     wait_for(lambda: not alive(pid))
+
+
+def test_a_signal_while_the_command_is_being_started_ends_it_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    born: list[int] = []
+
+    class Slow(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings)
+            born.append(self.pid)
+            signal.raise_signal(signal.SIGINT)  # nobody holds the process yet
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    with pytest.raises(KeyboardInterrupt):
+        run("sleep 600", tmp_path)
+    assert not alive(born[0])
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_output_arrives_while_the_command_still_runs(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
@@ -76,21 +77,11 @@ def started(  # noqa: PLR0913 (what a process needs)
     """
     refuse_beside_role(what, os.environ)
     began = time.monotonic()
-    with log.open("w") if log else nullcontext(sys.stderr) as output:
-        output.flush()  # what we said so far stands above what it says
-        child = subprocess.Popen(
-            command,
-            shell=isinstance(command, str),  # the user's own command, from the user's own file
-            cwd=folder,
-            env={**without_credentials(os.environ), **env},
-            stdin=subprocess.DEVNULL,
-            stdout=output.fileno(),
-            stderr=output.fileno(),
-            start_new_session=True,
-        )
+    child: subprocess.Popen[bytes] | None = None
     shown = command if isinstance(command, str) else shlex.join(command)
 
     def finish() -> float:
+        assert child is not None
         try:
             code = child.wait(max(0.0, began + timeout - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -108,9 +99,42 @@ def started(  # noqa: PLR0913 (what a process needs)
         return time.monotonic() - began
 
     try:
+        with log.open("w") if log else nullcontext(sys.stderr) as output, _signals_held_back():
+            output.flush()  # what we said so far stands above what it says
+            child = subprocess.Popen(
+                command,
+                shell=isinstance(command, str),  # the user's own command, from the user's own file
+                cwd=folder,
+                env={**without_credentials(os.environ), **env},
+                stdin=subprocess.DEVNULL,
+                stdout=output.fileno(),
+                stderr=output.fileno(),
+                start_new_session=True,
+            )
         yield finish
     finally:
-        _end_group(child)
+        if child is not None:
+            _end_group(child)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let a signal interrupt us only after the block: a child that is just being made would be nobody's."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main one's
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in ours:
+        signal.signal(number, lambda late, _frame: came.append(late))
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def refuse_beside_role(what: str, env: Mapping[str, str]) -> None:
