@@ -39,7 +39,7 @@ _CHANGED = (
     ("probation: {for: 12s,", "probation: {for: 6s,"),
 )
 # Of this world alone: two stories that begin at once would both find the example's port free.
-_PORT = 8910 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORT = 8920 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 FORKS = ".github/workflows/mlops-forks.yml"
 
 

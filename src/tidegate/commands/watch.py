@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SUMMARY = "tick for a while, tell GitHub, and hand over to the next run"
 
 _PATIENCE = 300.0  # seconds for which passes may fail
+_LONGEST_PAUSE = 15.0  # seconds between two passes
 _BEFORE_TRAFFIC = (Phase.REQUESTED, Phase.DEPLOYED, Phase.CHECKED)
 
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> Exit:
     context = Context.of(args, terminal)
     _check_machine(context)
     world, announcer = context.world(), announcer_of(context)
-    pause = min(max(context.config.release.canary.interval / 4, 0.2), 15.0)
+    pause = min(max(context.config.release.canary.interval / 4, 0.2), _LONGEST_PAUSE)
     until, before = time.monotonic() + args.lasting, None
     at_first = context.ledger().read().state
     known = {rollout.id for rollout in at_first.past}
@@ -98,15 +99,18 @@ def _passed(world: World, terminal: Terminal, pause: float) -> Pass:
     Raises:
         OutsideError: it failed for minutes; the schedule starts the next watch.
     """
-    patient = time.monotonic() + _PATIENCE
+    patient, told = time.monotonic() + _PATIENCE, ""
     while True:
         try:
             return run_pass(world)
         except OutsideError as error:
             if time.monotonic() >= patient:
                 raise
-            terminal.progress(f"this pass failed, and is made again: {error}")
+            if str(error) != told:
+                told = str(error)
+                terminal.progress(f"this pass failed, and is made again: {told}")
         time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _check_machine(context: Context) -> None:
