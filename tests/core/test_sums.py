@@ -284,8 +284,8 @@ def test_merged_bins_are_used_where_they_are_good_enough(spread: float) -> None:
     # Bins merged for rows that are elsewhere: all of these fall into a few.
     begins = np.arange(0, ranks.FINE, 32) if spread < 1.0 else ranks.merged(counts)
     few = ranks.merge(counts, begins)
-    full = ranks.lookup(kind, counts)
-    quick = ranks.quick_lookup(kind, few, begins, lambda: counts)
+    (full,) = ranks.lookups(kind, counts[None])
+    (quick,) = ranks.quick_lookups(kind, few[None], begins, lambda _: counts)
     assert full is not None
     assert quick is not None
     assert few.sum() == counts.sum() == 20_000
@@ -300,9 +300,13 @@ def test_an_only_bin_promises_nothing_about_the_rows_in_it() -> None:
     keys = ranks.keys_of(score, truth, probability=True)
     kind = find("roc_auc", Task.BINARY).kind
     assert isinstance(kind, Ranked)
-    found = ranks.lookup(kind, ranks.histogram(ranks.PROBABILITIES.bins(keys)))
-    assert found is not None
-    assert found.off == np.inf
+    counts = ranks.histogram(ranks.PROBABILITIES.bins(keys))
+    (alone,) = ranks.lookups(kind, counts[counts > 0][None])
+    assert alone is not None
+    assert alone.off == np.inf
+    (among,) = ranks.lookups(kind, counts[None])
+    assert among is not None
+    assert among.off >= among.size
 
 
 def test_clusters_weights_and_small_tables_are_for_the_rows() -> None:

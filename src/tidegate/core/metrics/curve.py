@@ -14,11 +14,10 @@ import numpy as np
 from tidegate.core.metrics.kinds import Ranked
 
 if TYPE_CHECKING:
-    from tidegate.core.metrics.kinds import Floats
+    from tidegate.core.metrics.kinds import Floats, Point
 
 _Z95 = 1.6448536
 _TENTH = 0.1
-Point = tuple[float, "Floats", "Floats"]
 
 
 def largest_gap(positives: Floats, negatives: Floats) -> Point | None:

@@ -34,6 +34,11 @@ Codes: TypeAlias = npt.NDArray[np.intp]
 Cell: TypeAlias = npt.NDArray[np.integer[Any]]
 Keys: TypeAlias = npt.NDArray[np.uint32]
 
+Point: TypeAlias = tuple[float, Floats, Floats]
+"""A ranking's value, and the influence of one row of class 1 and of class 0 in every run."""
+
+Many: TypeAlias = Callable[[Floats, Floats], tuple[Floats, Floats, Floats]]
+
 Feature: TypeAlias = Callable[[Floats, Floats], Floats]
 """``(truth, prediction) -> (n,)``. Features that are the same function are computed once."""
 
@@ -82,16 +87,17 @@ class Ranked:
     ``one_vs_rest``, for predictions of shape (n, K): the metric is the plain mean, over the classes,
     of the formula on the class's column against "the truth is this class"; undefined when it is
     for any class.
-    ``binned``, for many rows: the influence may be looked up in fine bins of the score, and the value
-    never falls when a row of class 1 changes places with one of class 0 above it, so that what scores
-    known up to a bin can come to lies between the best and the worst order. ``of_sorted(keys) ->
-    (value, doubt)`` is a short cut then, keys as :mod:`tidegate.core.sums.ranks` makes them: ascending,
-    score above the lowest bit, the class in it.
+    ``of_many``, for many rows: the formula for weights of shape (..., runs), NaN where undefined. Such a
+    metric's influence may be looked up in fine bins of the score, and its value never falls when a row of
+    class 1 changes places with one of class 0 above it, so that what scores known up to a bin can come to
+    lies between the best and the worst order. ``of_sorted(keys) -> (value, doubt)`` is a short cut then,
+    keys as :mod:`tidegate.core.sums.ranks` makes them: ascending, score above the lowest bit, the class in
+    it.
     """
 
-    formula: Callable[[Floats, Floats], tuple[float, Floats, Floats] | None]
+    formula: Callable[[Floats, Floats], Point | None]
     one_vs_rest: bool = False
-    binned: bool = False
+    of_many: Many | None = None
     of_sorted: Callable[[Keys], tuple[float, float] | None] | None = None
 
 

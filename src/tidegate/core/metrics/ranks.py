@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.core.metrics.estimate import dot
 from tidegate.core.metrics.kinds import Ranked
 
 if TYPE_CHECKING:
-    from tidegate.core.metrics.kinds import Codes, Floats, Keys
+    from tidegate.core.metrics.kinds import Codes, Floats, Keys, Many, Point
 
 
-def area(positives: Floats, negatives: Floats) -> tuple[float, Floats, Floats] | None:
-    """Area under the ROC curve with DeLong's placements as influence values; ties count half.
+def areas(positives: Floats, negatives: Floats) -> tuple[Floats, Floats, Floats]:
+    """Areas under ROC curves with DeLong's placements as influence values; ties count half.
 
     The scaling makes ``var(influence, ddof=1) / n`` exactly DeLong's ``S10 / m + S01 / n``, for one
     model and for any linear contrast of two on the same rows.
@@ -22,26 +21,36 @@ def area(positives: Floats, negatives: Floats) -> tuple[float, Floats, Floats] |
     Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988) 837-845, equations 4-6.
 
     Args:
-        positives: the weight of class 1 in every run of equal scores, ascending, shape (runs,).
+        positives: the weight of class 1 in every run of equal scores, ascending, shape (..., runs).
         negatives: that of class 0.
 
     Returns:
-        The value, and the influence of one row of either class in the run; None when a class is
-        missing.
+        The values, shape (...), NaN where a class is missing, and the influence of one row of either
+        class in the run, shape (..., runs).
+    """
+    ones, zeros = positives.sum(axis=-1, keepdims=True), negatives.sum(axis=-1, keepdims=True)
+    n = ones + zeros
+    with np.errstate(divide="ignore", invalid="ignore"):
+        beaten = (np.cumsum(negatives, axis=-1) - 0.5 * negatives) / zeros
+        under = (np.cumsum(positives, axis=-1) - 0.5 * positives) / ones
+        value = np.einsum("...i,...i->...", beaten, positives)[..., None] / ones
+        up = _scale(n, ones) * (beaten - value)
+        down = _scale(n, zeros) * ((1.0 - value) - under)
+    return value[..., 0], up, down
+
+
+def _of_one(many: Many, positives: Floats, negatives: Floats) -> Point | None:
+    value, up, down = many(positives, negatives)
+    return None if np.isnan(value) else (float(value), up, down)
+
+
+def area(positives: Floats, negatives: Floats) -> Point | None:
+    """Return one area under the ROC curve, as :func:`areas`; None when a class is missing.
 
     >>> area(np.array([0.0, 1.0, 1.0]), np.array([1.0, 1.0, 0.0]))[0]
     0.875
     """
-    ones, zeros = float(positives.sum()), float(negatives.sum())
-    if min(ones, zeros) <= 0.0:
-        return None
-    n = ones + zeros
-    beaten = (np.cumsum(negatives) - 0.5 * negatives) / zeros
-    under = (np.cumsum(positives) - 0.5 * positives) / ones
-    value = dot(beaten, positives) / ones
-    up = _scale(n, ones) * (beaten - value)
-    down = _scale(n, zeros) * ((1.0 - value) - under)
-    return value, up, down
+    return _of_one(areas, positives, negatives)
 
 
 def area_of_sorted(keys: Keys) -> tuple[float, float] | None:
@@ -104,15 +113,14 @@ def _sum_of_places(marks: Keys) -> tuple[int, int]:
     return ones, places + int(rest.sum())
 
 
-def _scale(n: float, group: float) -> float:
+def _scale(n: Floats, group: Floats) -> Floats:
     """Return what turns a within-class mean of ``group`` rows into a mean over ``n`` rows."""
-    return float(np.sqrt(n * (n - 1.0) / (group * max(group - 1.0, 1.0))))
+    scale: Floats = np.sqrt(n * (n - 1.0) / (group * np.maximum(group - 1.0, 1.0)))
+    return scale
 
 
-def precision_by_recall(
-    positives: Floats, negatives: Floats
-) -> tuple[float, Floats, Floats] | None:
-    """Average precision, the step-wise area under the precision-recall curve.
+def precisions_by_recall(positives: Floats, negatives: Floats) -> tuple[Floats, Floats, Floats]:
+    """Average precisions, the step-wise areas under precision-recall curves.
 
     Value: ``sum over thresholds of (recall step) * precision`` (scikit-learn's definition, no
     interpolation), that is ``E[Y P(S)] / pi`` with ``P(s) = A(s) / B(s)``,
@@ -123,27 +131,36 @@ def precision_by_recall(
     ``D(s) = E[Y; S <= s of P(S) / B(S)]``. Its mean is exactly 0. Checked against the jackknife.
     Source of the functional: Boyd, Eng and Page, ECML 2013 (area under precision-recall).
 
-    Args and returns: as :func:`area`.
+    Args and returns: as :func:`areas`.
+    """
+    ones, zeros = positives.sum(axis=-1, keepdims=True), negatives.sum(axis=-1, keepdims=True)
+    above = _from_the_top(positives + negatives)
+    # Runs without weight at the top have nothing above them, and nothing in them to count.
+    share = np.divide(1.0, above, out=np.zeros_like(above), where=above > 0.0)
+    precision = _from_the_top(positives) * share
+    c = np.cumsum(positives * share, axis=-1)
+    d = np.cumsum(positives * precision * share, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.einsum("...i,...i->...", positives, precision)[..., None] / ones
+        value = np.where(zeros > 0.0, value, np.nan)
+        scale = (ones + zeros) / ones
+        up, down = (precision - value + c - d) * scale, -d * scale
+    return value[..., 0], up, down
+
+
+def _from_the_top(weights: Floats) -> Floats:
+    return np.cumsum(weights[..., ::-1], axis=-1)[..., ::-1]
+
+
+def precision_by_recall(positives: Floats, negatives: Floats) -> Point | None:
+    """Return one average precision, as :func:`precisions_by_recall`; None when a class is missing.
 
     >>> found = precision_by_recall(np.array([0., 1., 0., 1.]), np.array([1., 0., 1., 0.]))
     >>> round(found[0], 4)
     0.8333
     """
-    ones, zeros = float(positives.sum()), float(negatives.sum())
-    if min(ones, zeros) <= 0.0:
-        return None
-    n = ones + zeros
-    above = np.cumsum((positives + negatives)[::-1])[::-1]
-    hits = np.cumsum(positives[::-1])[::-1]
-    # Runs without weight at the top have nothing above them, and nothing in them to count.
-    share = np.divide(1.0, above, out=np.zeros_like(above), where=above > 0.0)
-    precision = hits * share
-    value = dot(positives, precision) / ones
-    c = np.cumsum(positives * share)
-    d = np.cumsum(positives * precision * share)
-    scale = n / ones
-    return value, (precision - value + c - d) * scale, -d * scale
+    return _of_one(precisions_by_recall, positives, negatives)
 
 
-ROC_AUC = Ranked(formula=area, binned=True, of_sorted=area_of_sorted)
-AVERAGE_PRECISION = Ranked(formula=precision_by_recall, binned=True)
+ROC_AUC = Ranked(formula=area, of_many=areas, of_sorted=area_of_sorted)
+AVERAGE_PRECISION = Ranked(formula=precision_by_recall, of_many=precisions_by_recall)

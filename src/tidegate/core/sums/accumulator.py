@@ -67,7 +67,9 @@ def plan_for(layout: Layout, metrics: Sequence[Metric], sample: Predictions) -> 
         for m in metrics
         if isinstance(m.kind, Cells) and layout.cells * m.kind.size(classes) ** 2 <= counts.MOST
     }
-    ranked = {m.entry.name: m.kind for m in metrics if isinstance(m.kind, Ranked) and m.kind.binned}
+    ranked = {
+        m.entry.name: m.kind for m in metrics if isinstance(m.kind, Ranked) and m.kind.of_many
+    }
     probabilities = all(float(p.min()) >= 0.0 and float(p.max()) <= 1.0 for p in predictions)
     if not ranked:
         scales: tuple[Scale, ...] = ()

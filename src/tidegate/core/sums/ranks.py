@@ -12,7 +12,7 @@ error at most is computed, too.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -110,37 +110,44 @@ class Lookup:
 
     ``off`` is the root of the mean over rows of the squared step to the next bin: rows of one bin differ
     by less, so by the triangle inequality a contrast's standard deviation is off by at most the models' sum.
+    ``size`` is the root mean square of the influence itself.
     """
 
     table: Floats
     off: float
+    size: float
 
 
-def lookup(
+def lookups(
     kind: Ranked, counts: Codes, single: npt.NDArray[np.bool_] | None = None
-) -> Lookup | None:
-    """Return the influences from a histogram; None where the metric is undefined.
+) -> list[Lookup | None]:
+    """Return the influences of groups of rows from their histograms; None where the metric is undefined.
 
-    ``single``: which bins hold one score only, so that nothing in them is off, shape (bins,).
+    Args:
+        kind: the metric; one that takes many.
+        counts: rows of every ``2 * bin + class``, shape (groups, 2 * bins).
+        single: which bins hold one score only, so that nothing in them is off, shape (bins,).
     """
-    both = counts.reshape(-1, 2)
-    some = np.flatnonzero(both[:, 0] + both[:, 1])
-    mass = both[some].T.astype(np.float64)
-    found = kind.formula(mass[1], mass[0])
-    if found is None:
-        return None
-    influence = np.array([found[2], found[1]])
-    step = np.zeros((2, len(some) + 1))
-    np.abs(influence[:, 1:] - influence[:, :-1], out=step[:, 1:-1])
-    widest = np.maximum(step[:, 1:], step[:, :-1])
-    if len(some) == 1:
-        widest[:] = np.inf  # no neighbour tells how much the rows of the only bin differ
+    assert kind.of_many is not None
+    mass = counts.astype(np.float64).reshape(len(counts), -1, 2)
+    values, up, down = kind.of_many(mass[..., 1], mass[..., 0])
+    influence = np.stack([down, up], axis=-1)
+    if mass.shape[1] == 1:
+        widest = np.full_like(influence, np.inf)  # no neighbour tells how much its rows differ
+    else:
+        widest = np.zeros_like(influence)
+        step = np.abs(influence[:, 1:] - influence[:, :-1])
+        widest[:, :-1] = step
+        np.maximum(widest[:, 1:], step, out=widest[:, 1:])
     if single is not None:
-        widest[:, single[some]] = 0.0
-    table = np.zeros(both.shape)
-    table[some] = influence.T
-    square = float((mass * widest * widest).sum()) / float(mass.sum())
-    return Lookup(table=table.ravel(), off=math.sqrt(square))
+        widest[:, single] = 0.0
+    n = mass.sum(axis=(1, 2))
+    off = np.sqrt(np.einsum("gbc,gbc,gbc->g", mass, widest, widest) / n)
+    size = np.sqrt(np.einsum("gbc,gbc,gbc->g", mass, influence, influence) / n)
+    return [
+        None if np.isnan(value) else Lookup(table=table.ravel(), off=float(o), size=float(s))
+        for value, table, o, s in zip(values, influence, off, size, strict=True)
+    ]
 
 
 def merged(counts: Codes) -> Codes:
@@ -161,26 +168,28 @@ def merge(counts: Codes, begins: Codes) -> Codes:
     return few
 
 
-def quick_lookup(
-    kind: Ranked, few: Codes, begins: Codes, counts: Callable[[], Codes]
-) -> Lookup | None:
+def quick_lookups(
+    kind: Ranked, few: Codes, begins: Codes, counts: Callable[[int], Codes]
+) -> list[Lookup | None]:
     """Return the influences of every coarse bin, from merged ones where those are good enough.
 
     Args:
         kind: the metric.
-        few: the histogram of merged bins.
-        begins: where those begin.
-        counts: makes the histogram of the coarse bins.
+        few: the groups' histograms of merged bins, shape (groups, 2 * k).
+        begins: where those begin, shape (k,).
+        counts: makes the histogram of a group's coarse bins, shape (2 * FINE,).
     """
-    found = lookup(kind, few)
-    if found is None:
-        return None
-    square = float(few @ np.square(found.table)) / max(int(few.sum()), 1)
-    if not found.off <= _OFF * math.sqrt(square):  # nor where it is NaN
-        return lookup(kind, counts())
     sizes = np.diff(begins, append=FINE)
-    table = np.repeat(found.table.reshape(-1, 2), sizes, axis=0).ravel()
-    return Lookup(table=table, off=found.off)
+    result: list[Lookup | None] = []
+    for group, found in enumerate(lookups(kind, few)):
+        if found is None:
+            result.append(None)
+        elif found.off <= _OFF * found.size:
+            table = np.repeat(found.table.reshape(-1, 2), sizes, axis=0).ravel()
+            result.append(replace(found, table=table))
+        else:
+            result += lookups(kind, counts(group)[None])
+    return result
 
 
 def products(lookups: Sequence[Sequence[Lookup | None]], bins: Sequence[Cell]) -> Floats:
@@ -241,15 +250,14 @@ def joint(
     values: Sequence[tuple[float, float] | None],
     lookups: Sequence[Lookup | None],
     gram: Floats,
-    counts: Codes,
+    classes: Codes,
 ) -> Joint | None:
     """Return the metric of all models, or None where only the exact path is good enough.
 
     Good enough: of every model, and of every pair's difference, the value is in doubt by less than 2 % of
     the 95 % half-width, and the standard error could be off by 5 % if all of it added up.
     """
-    zeros, ones = int(counts[0::2].sum()), int(counts[1::2].sum())
-    n = zeros + ones
+    n, smaller = int(classes.sum()), int(classes.min())
     for a, first in enumerate(values):
         for b, second in enumerate(values):
             if first is None or second is None:
@@ -260,7 +268,6 @@ def joint(
             spread = math.sqrt(max(float(square), 0.0) / n)
             if doubt > DOUBT * 1.645 * spread / math.sqrt(n) or sum(offs) > _ERROR * spread:
                 return None
-    smaller = min(zeros, ones)
     return Joint(
         values=np.array([np.nan if value is None else value[0] for value in values]),
         gram=gram,

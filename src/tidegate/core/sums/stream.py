@@ -65,7 +65,7 @@ def cannot(gate: Gate, task: Task) -> str | None:
         if is_system(name):
             continue
         kind = find(name, task, gate.own).kind
-        if not isinstance(kind, Smooth | Cells) and not (isinstance(kind, Ranked) and kind.binned):
+        if not isinstance(kind, Smooth | Cells) and not (isinstance(kind, Ranked) and kind.of_many):
             return f"the metric {name}"
         # A gap adds errors up as independent ones; a doubt is none.
         if isinstance(kind, Ranked) and any(rule.metric == name for rule in gate.gaps):
@@ -171,7 +171,10 @@ class _Group:
             cells=cells,
             classes=here[0].reshape(-1, 2).sum(axis=0),
             values={n: [bins.value_of(k, *one) for one in both] for n, k in ranked.items()},
-            lookups={n: [ranks.lookup(k, *one) for one in both] for n, k in ranked.items()},
+            lookups={
+                n: [ranks.lookups(k, table[None], single)[0] for table, single in both]
+                for n, k in ranked.items()
+            },
             gram={name: np.zeros((len(tables), len(tables))) for name in ranked},
         )
 

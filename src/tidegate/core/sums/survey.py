@@ -151,36 +151,14 @@ def _ranked(
         keys.sort()
         return {name: ranks.value_of(kind, keys) for name, kind in plan.ranked.items()}
 
-    # Sorting needs no lock of the interpreter's: it runs beside what follows here, which does.
+    looked = _influences(plan.ranked, groups, counted, len(models))
     work = [(g, model) for g in range(len(groups)) for model in models]
     sorting = pool.map(values, work)
-
-    begins = [ranks.merged(reduce(np.add, [c[m] for c in counted.values()])) for m in models]
-    few = {
-        cell: [ranks.merge(c, b) for c, b in zip(found, begins, strict=True)]
-        for cell, found in counted.items()
-    }
-
-    def influences(group: Codes) -> tuple[list[Codes], dict[str, list[Lookup | None]]]:
-        here = [cell for cell in group.tolist() if cell in counted]
-        tables = [reduce(np.add, [few[cell][model] for cell in here]) for model in models]
-
-        def of(kind: Ranked, model: int) -> Lookup | None:
-            return ranks.quick_lookup(
-                kind,
-                tables[model],
-                begins[model],
-                lambda: reduce(np.add, [counted[cell][model] for cell in here]),
-            )
-
-        return tables, {name: [of(kind, m) for m in models] for name, kind in plan.ranked.items()}
-
-    looked = [influences(group) for group in groups]
 
     def products(cell: int) -> dict[str, Floats]:
         bins = [total.bins[model][cell].pop() for model in models]
         return {
-            name: ranks.products([looked[g][1][name] for g in within[cell]], bins)
+            name: ranks.products([looked[g][name] for g in within[cell]], bins)
             for name in plan.ranked
         }
 
@@ -192,11 +170,44 @@ def _ranked(
 
     valued = dict(zip(work, sorting, strict=True))
     result: list[dict[str, Joint]] = []
-    for g, (tables, of) in enumerate(looked):
+    for g, group in enumerate(groups):
+        classes = total.classes.reshape(-1, plan.classes)[group].sum(axis=0)
         result.append({})
         for name in plan.ranked:
             each = [valued[g, model][name] for model in models]
-            joint = ranks.joint(each, of[name], grams[g][name], tables[0])
+            joint = ranks.joint(each, looked[g][name], grams[g][name], classes)
             if joint is not None:
                 result[g][name] = joint
     return result
+
+
+def _influences(
+    kinds: dict[str, Ranked],
+    groups: Sequence[Codes],
+    counted: dict[int, list[Codes]],
+    models: int,
+) -> list[dict[str, list[Lookup | None]]]:
+    """Return every group's influences, one a model, of all groups at once: they are many and small.
+
+    Args:
+        kinds: the metrics by name.
+        groups: the cells that each is made of.
+        counted: the cells that have rows, and the histogram of every model's scores in them.
+        models: how many models there are.
+    """
+    there = np.fromiter(counted, dtype=np.intp)
+    members = [np.flatnonzero(np.isin(there, group)) for group in groups]
+    looked: list[dict[str, list[Lookup | None]]] = [{n: [] for n in kinds} for _ in groups]
+    for model in range(models):
+        histograms = [found[model] for found in counted.values()]
+
+        def together(group: int, histograms: list[Codes] = histograms) -> Codes:
+            return reduce(np.add, [histograms[cell] for cell in members[group].tolist()])
+
+        begins = ranks.merged(reduce(np.add, histograms))
+        of_cells = np.array([ranks.merge(counts, begins) for counts in histograms])
+        few = np.array([of_cells[cells].sum(axis=0) for cells in members])
+        for name, kind in kinds.items():
+            for group, found in enumerate(ranks.quick_lookups(kind, few, begins, together)):
+                looked[group][name].append(found)
+    return looked
