@@ -113,14 +113,20 @@ def test_a_signal_while_the_command_is_being_started_ends_it_all_the_same(
         def __init__(self, *arguments: Any, **settings: Any) -> None:
             super().__init__(*arguments, **settings)
             born.append(self.pid)
-            signal.raise_signal(signal.SIGINT)  # nobody holds the process yet
+            signal.raise_signal(signal.SIGTERM)  # nobody holds the process yet
 
-    handler = signal.getsignal(signal.SIGINT)
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(subprocess, "Popen", Slow)
-    with pytest.raises(KeyboardInterrupt):
-        run("sleep 600", tmp_path)
+    before = signal.signal(signal.SIGTERM, interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("sleep 600", tmp_path)
+        assert signal.getsignal(signal.SIGTERM) is interrupted
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert not alive(born[0])
-    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_output_arrives_while_the_command_still_runs(tmp_path: Path) -> None:

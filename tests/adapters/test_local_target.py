@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -129,13 +130,15 @@ def test_the_users_own_server_dies_with_ours_and_is_restarted(stage: Stage) -> N
     before = stage.target.read().variant("1")
     assert before is not None
     models = str(stage.folder.path / stage.folder.model("1", own_server("1").digest))
-    own = [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit()
-        and b"own_server.py" in (entry / "cmdline").read_bytes()
-        and models.encode() in (entry / "environ").read_bytes()
-    ]
+    own = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # no process, or one that has just ended
+            command, environment = (
+                (entry / "cmdline").read_bytes(),
+                (entry / "environ").read_bytes(),
+            )
+            if b"own_server.py" in command and models.encode() in environment:
+                own.append(int(entry.name))
     assert len(own) == 1
     os.kill(own[0], signal.SIGKILL)
 

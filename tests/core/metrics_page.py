@@ -94,7 +94,7 @@ def _bound(name: str, kind: Kind) -> str:
     """Say how a metric's bounds are made."""
     match kind:
         case Smooth() | Cells() if kind.marks and name not in {"brier", "mean"}:
-            return "proportion: Agresti-Coull, pairs by Bonett-Price"
+            return "proportion: Agresti-Coull, pairs by a likelihood ratio"
         case Smooth() if kind.marks:
             return "delta method; a proportion where all rows count 0 or 1"
         case Smooth():

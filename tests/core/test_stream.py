@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tidegate.core.config import GapRule, Gate, Rule, SliceRule
-from tidegate.core.metrics.interval import Statistic, contrast
+from tidegate.core.metrics.interval import contrast
 from tidegate.core.metrics.joint import Joint
+from tidegate.core.metrics.statistic import Statistic
 from tidegate.core.metrics.table import find
 from tidegate.core.model import Cause, Margin, Task
 from tidegate.core.rows import Rows

@@ -12,7 +12,7 @@ from tidegate.errors import NotJudgedError
 
 if TYPE_CHECKING:
     from tidegate.core.config import SliceRule
-    from tidegate.core.metrics.interval import Statistic
+    from tidegate.core.metrics.statistic import Statistic
     from tidegate.core.metrics.table import Metric
     from tidegate.core.model import Margin
     from tidegate.core.rows import Rows

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.core.metrics.interval import rows_needed
+from tidegate.core.metrics.statistic import rows_needed
 from tidegate.core.model import Cause, Finding, Kind, Level, Margin, Outcome
 from tidegate.core.table import CANDIDATE, CHAMPION
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tidegate.core.config import GapRule
-    from tidegate.core.metrics.interval import Statistic
     from tidegate.core.metrics.kinds import Floats
+    from tidegate.core.metrics.statistic import Statistic
     from tidegate.core.metrics.table import Metric
     from tidegate.core.rows import Rows
 

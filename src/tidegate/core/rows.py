@@ -18,9 +18,9 @@ from tidegate.core.metrics.resampling import Replicates, resample
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tidegate.core.metrics.interval import Statistic
     from tidegate.core.metrics.joint import Joint
     from tidegate.core.metrics.kinds import Codes
+    from tidegate.core.metrics.statistic import Statistic
     from tidegate.core.metrics.table import Metric
     from tidegate.core.sums.survey import Summary, Survey
     from tidegate.core.table import Predictions

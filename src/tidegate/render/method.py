@@ -68,8 +68,8 @@ def _by_formula(name: str, kind: Formula) -> str:
             return "How much each row moves the ranking's value (influence function), Student's quantile"
         case Smooth(marks=True) | Cells(marks=True):
             return (
-                "A share of rows: Bonett and Price's interval for a difference, Agresti and Coull's for one "
-                "share, never of zero width"
+                "A share of rows: a likelihood ratio for a difference (one row more won and one lost, after Bonett "
+                "and Price), Agresti and Coull's interval for one share; never of zero width"
             )
         case Smooth() | Cells():
             return "How much each row moves the value (delta method), Student's quantile"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.core.metrics.interval import Statistic
+from tidegate.core.metrics.statistic import Statistic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
