@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("gate", "partitions", "calibration", "slices", "canary", "action")
+NAMES = ("gate", "partitions", "calibration", "tails", "slices", "canary", "action")
 
 
 def main() -> int:

@@ -2,9 +2,8 @@
 
 By default each decision claims its own confidence, and the count is told. With ``budget: H`` each is made
 at alpha / H, so that all H together are wrong at most at alpha *if candidates do not depend on earlier
-answers* (Bonferroni). The bounds are asymptotic, and further out in the tail they need more rows: with 4.5 %
-of the answers differing any of 8 decisions was wrong in 6.0 % of cases at 1,500 rows, 5.6 % at 6,000, 5.3 % at
-24,000, promised 5 % (``tests/core/test_decision_simulation.py``). Candidates do depend on answers where people
+answers* (Bonferroni). The bounds are asymptotic; how well they hold that far out is simulated
+(``benchmarks/tails.py``, ``tests/core/test_decision_simulation.py``). Candidates do depend on answers where people
 read numbers: hence under a budget (and under guarantee exact, which counts "passed" and "did not pass"
 only) a pull request is told no more than it must be. Numbers are rounded to whole standard errors of the paired difference, as in the Ladder without a
 parameter (Blum and Hardt, "The Ladder: A Reliable Leaderboard for Machine Learning Competitions",
