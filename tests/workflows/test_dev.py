@@ -103,7 +103,7 @@ def equipped(bare: Machine) -> Machine:
 def test_without_node_and_go_it_says_so_before_and_after(bare: Machine, status: int) -> None:
     done = bare.dev("test", PYTEST_STATUS=str(status))
     assert done.returncode == status
-    assert bare.tests == ["pytest -n 3 --dist worksteal -m not heavy and not workflows"]
+    assert bare.tests == ["pytest -n 4 --dist worksteal -m not heavy and not workflows"]
     before, after = done.stderr.split("PYTEST")
     assert NOTICE in before
     assert NOTICE in after
@@ -133,7 +133,7 @@ def test_with_node_and_go_everything_runs(equipped: Machine) -> None:
     assert (done.returncode, NOTICE in done.stderr) == (0, False)
     assert "python -m tests.act.build" in equipped.called
     assert equipped.tests == [
-        "pytest -n 3 --dist worksteal -m not heavy and not workflows",
+        "pytest -n 4 --dist worksteal -m not heavy and not workflows",
         "pytest -n 2 --dist loadfile -m workflows and not heavy",
     ]
 
