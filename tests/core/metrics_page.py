@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tidegate.core.catalog import CATALOG, Entry
 from tidegate.core.metrics.formulas import FORMULAS
-from tidegate.core.metrics.kinds import Cells, Kind, Quantile, Queried, Ranked, Resampled, Smooth
+from tidegate.core.metrics.kinds import Cells, Kind, Quantile, Queried, Ranked, Smooth
 from tidegate.core.metrics.table import find
 from tidegate.core.model import Task
 
@@ -107,8 +107,6 @@ def _bound(name: str, kind: Kind) -> str:
             return "influence of the quantile, its density by a difference quotient"
         case Queried():
             return "mean over the queries"
-        case Resampled():
-            return "bootstrap, 1,000 paired resamples"
         case _:
             raise AssertionError(f"{name}: how are its bounds made?")
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tidegate.core.metrics.kinds import Resampled
-from tidegate.core.metrics.resampling import resample
 from tidegate.core.metrics.table import find
 from tidegate.core.model import Task
 from tidegate.core.rows import Rows, groups
@@ -117,18 +115,3 @@ def test_a_group_of_one_row_is_never_certain(name: str, weighted: bool, clustere
     parts = dict(groups(table, ("who",)))
     found = parts["who=one"].contrast(metric, CANDIDATE, CHAMPION)
     assert found is None or not found.known or found.se > 0.1
-
-
-def test_the_bootstrap_draws_whole_groups_and_the_same_for_all_models() -> None:
-    mean = Resampled(formula=lambda truth, score, weight: float(np.average(score, weights=weight)))
-    rng = np.random.default_rng(3)
-    group = np.repeat(np.arange(50), 8)
-    a = rng.normal(size=50)[group] + 0.1 * rng.normal(size=400)
-    found = resample(mean, None, [a, a + 0.5], cluster=group)
-    same = found.contrast(1, 0)
-    assert same.centre == pytest.approx(0.5)
-    assert not same.known  # paired: the difference is 0.5 in every draw
-    sums = np.array([(a[group == g] - a.mean()).sum() for g in range(50)])
-    assert found.single(0).se == pytest.approx(np.sqrt(sums @ sums) / 400, rel=0.1)
-    again = resample(mean, None, [a, a + 0.5], cluster=group)
-    assert again.draws.tolist() == found.draws.tolist()

@@ -98,7 +98,7 @@ _EXAMPLES |= {"recall_at_precision": "recall_at_precision@0.5", "recall_at_top":
 
 def _of_task(task: Task) -> list[str]:
     entries = [e for e in CATALOG if task in e.tasks and not e.grouped]
-    return [_EXAMPLES.get(e.name, e.name) for e in entries if e.name != "medae"]  # resampled
+    return [_EXAMPLES.get(e.name, e.name) for e in entries if e.name != "medae"]  # a quantile
 
 
 def _of_any_task(task: Task) -> Predictions:

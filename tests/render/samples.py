@@ -239,7 +239,7 @@ class Seen(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self.tags.append((f"/{tag}", ()))
-        self.depth -= tag == "code"
+        self.depth = max(self.depth - (tag == "code"), 0)
 
     def handle_data(self, data: str) -> None:
         if self.depth:

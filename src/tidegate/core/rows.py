@@ -12,8 +12,8 @@ import numpy.typing as npt
 from tidegate.core.metrics.estimate import estimate
 from tidegate.core.metrics.interval import contrast, single
 from tidegate.core.metrics.joint import joint_of
-from tidegate.core.metrics.kinds import Measured, Resampled
-from tidegate.core.metrics.resampling import Replicates, resample
+from tidegate.core.metrics.kinds import Measured
+from tidegate.core.metrics.resampling import Replicates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,13 +123,12 @@ class Rows:
     def _of_models(self, metric: Metric) -> Joint | Replicates:
         name = metric.entry.name
         if name not in self._found:
-            kind = metric.kind
-            if isinstance(kind, Measured):  # nobody has measured it here: undefined, never a pass
+            if isinstance(
+                metric.kind, Measured
+            ):  # nobody has measured it here: undefined, never a pass
                 values = np.full(len(self.models), math.nan)
                 return Replicates(values=values, draws=np.empty((0, len(values))), n=self.n)
-            self._found[name] = (
-                self._resample(kind) if isinstance(kind, Resampled) else self._join(metric)
-            )
+            self._found[name] = self._join(metric)
         return self._found[name]
 
     def _join(self, metric: Metric) -> Joint:
@@ -149,16 +148,6 @@ class Rows:
         evidence = self.smaller_class() if metric.min_per_class else units
         return joint_of(
             estimates, n=self.n, cluster=cluster, clusters=units, df=max(evidence - 1, 1)
-        )
-
-    def _resample(self, kind: Resampled) -> Replicates:
-        table = self._table
-        return resample(
-            kind,
-            table.y_true,
-            [table.of(model) for model in self.models],
-            weight=table.weight,
-            cluster=self._clusters[0],
         )
 
 

@@ -59,7 +59,7 @@ def _estimated(finding: Finding, task: Task | None, own: tuple[OwnMetric, ...]) 
 
 
 def _by_formula(name: str, kind: Formula) -> str:
-    from tidegate.core.metrics.kinds import Cells, Quantile, Queried, Ranked, Resampled, Smooth
+    from tidegate.core.metrics.kinds import Cells, Quantile, Queried, Ranked, Smooth
 
     match kind:
         case Ranked() if name == "roc_auc":
@@ -77,7 +77,5 @@ def _by_formula(name: str, kind: Formula) -> str:
             return "How much each row moves the quantile (influence function), Student's quantile"
         case Queried():
             return "The mean over queries or items, each one unit, Student's quantile"
-        case Resampled():
-            return "A paired bootstrap: the same rows drawn for both models"
         case _:
             return "The user's own function on resamples, the same rows drawn for both models"

@@ -61,7 +61,7 @@ def estimate(  # noqa: PLR0913 (the columns)
     """Return a metric's value and influence on plain columns; None where it is undefined.
 
     Args:
-        kind: the formula; not a resampled one, which has no influence.
+        kind: the formula; not a measured one, which has no influence.
         truth: shape (n,), n at least 1.
         prediction: shape (n,) or (n, K).
         weight: shape (n,), finite, at least 0, not all 0.
@@ -69,7 +69,7 @@ def estimate(  # noqa: PLR0913 (the columns)
         classes: how many classes the truth may have.
 
     Raises:
-        ValueError: a mean over queries without queries; a resampled metric.
+        ValueError: a mean over queries without queries; a measured metric.
     """
     rows = None if weight is None else weight / weight.mean()
     match kind:
@@ -90,7 +90,7 @@ def estimate(  # noqa: PLR0913 (the columns)
                 raise ValueError("a mean over queries needs to know which query a row belongs to")
             found = _queried(kind, truth, prediction, rows, query)
         case _:
-            raise ValueError("a resampled metric has no influence values")
+            raise ValueError("a measured metric has no influence values")
     return found if found is not None and np.isfinite(found.value) else None
 
 

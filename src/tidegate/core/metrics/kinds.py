@@ -9,12 +9,11 @@ for tables larger than memory:
 * :class:`Ranked`: a function of the order of the scores, for two classes;
 * :class:`Quantile`: a quantile of one number a row;
 * :class:`Queried`: the mean over queries of a value per query (a ranking);
-* :class:`Resampled`: anything else, a function of columns and weights, bootstrapped;
-* :class:`Measured`: a user's own, which runs nowhere near us.
+* :class:`Measured`: a user's own, bootstrapped where it runs, nowhere near us.
 
-Weights are the rows' own (``data.weight``) times, in a bootstrap, how often a row was drawn. All
-counts and means that a formula is given are weighted; weights are divided by their mean first, so
-that counts sum to the number of rows, and a row counts 1 where there are no weights.
+Weights are the rows' own (``data.weight``). All counts and means that a formula is given are weighted; weights
+are divided by their mean first, so that counts sum to the number of rows, and a row counts 1 where there are
+no weights.
 
 A formula whose value stands on too little to be bounded says so by influence values (or a gradient)
 of NaN: the value is shown, and nothing is decided by it.
@@ -121,18 +120,8 @@ class Queried:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Resampled:
-    """``formula(truth, prediction, weights) -> value`` with weights of shape (n,); NaN: undefined.
-
-    Called once for the value and once a resample, with the weight of every row times how often it was drawn.
-    """
-
-    formula: Callable[[Floats, Floats, Floats], float]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
     """A user's own metric: computed elsewhere, with its bootstrap; the table brings what came of it."""
 
 
-Kind: TypeAlias = Smooth | Cells | Ranked | Quantile | Queried | Resampled | Measured
+Kind: TypeAlias = Smooth | Cells | Ranked | Quantile | Queried | Measured

@@ -1,4 +1,4 @@
-"""The bootstrap for metrics that have no closed form: seeded, paired, whole clusters."""
+"""What a paired bootstrap found, and its percentiles as bounds; :mod:`tidegate.core.own` draws."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ import numpy as np
 from tidegate.core.metrics.statistic import Statistic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tidegate.core.metrics.kinds import Codes, Floats, Resampled
+    from tidegate.core.metrics.kinds import Floats
 
 RESAMPLES = 1000
-_SEED = 20140613  # one stream of draws for every table: a verdict can be repeated
 _MOST_UNDEFINED = 0.01  # a share of resamples; with more, the rows are too few for this metric
 
 
@@ -96,41 +93,3 @@ class Percentile(Statistic):
     def p_negative(self) -> float:
         """Return the one-sided p-value against "the truth is at least 0"; never 0."""
         return float(1 + np.count_nonzero(self.draws >= 0.0)) / (len(self.draws) + 1)
-
-
-def resample(  # noqa: PLR0913 (the columns)
-    kind: Resampled,
-    truth: Floats | None,
-    predictions: Sequence[Floats],
-    *,
-    weight: Floats | None = None,
-    cluster: Codes | None = None,
-    resamples: int = RESAMPLES,
-) -> Replicates:
-    """Evaluate a metric on the rows and on seeded resamples of them, paired over the models.
-
-    Whole units are drawn: rows, or clusters with all their rows (Davison and Hinkley, section 3.8).
-    A draw counts as a weight, so no row is ever copied.
-
-    Args:
-        kind: the metric.
-        truth: shape (n,), or None.
-        predictions: one a model, shape (n,) or (n, K).
-        weight: shape (n,).
-        cluster: shape (n,), 0 .. clusters - 1, each of which occurs.
-        resamples: how many.
-    """
-    n = len(predictions[0])
-    own = np.ones(n) if weight is None else weight / weight.mean()
-    units = n if cluster is None else int(cluster.max()) + 1
-
-    def of(rows: Floats) -> list[float]:
-        return [kind.formula(p if truth is None else truth, p, rows) for p in predictions]
-
-    values = np.array(of(own), dtype=np.float64)
-    rng = np.random.default_rng(_SEED)
-    draws = np.empty((resamples, len(predictions)))
-    for draw in draws:
-        times = np.bincount(rng.integers(0, units, units), minlength=units).astype(np.float64)
-        draw[:] = of(own * (times if cluster is None else times[cluster]))
-    return Replicates(values=values, draws=draws, n=n)
