@@ -10,7 +10,7 @@ import pytest
 
 import tidegate.render
 from tests.engine import POLICY, Engine
-from tests.render.samples import AUC, GOLDEN, RUN, Seen, reports, slices, verdict
+from tests.render.samples import AUC, GOLDEN, NO_ANCHOR, RUN, Seen, reports, slices, verdict
 from tests.render.stories import ARTIFACT, RUN_URL, Play, pull_requests
 from tidegate.core import story as stories
 from tidegate.core.events import Ordered, Phase
@@ -47,6 +47,20 @@ def test_marker_alert_and_reason_come_first(name: str, alert: str, line: str) ->
     assert marker == "<!-- tidegate:flight-delays -->"
     assert box == f"> [!{alert}]"
     assert line in verdict_line
+
+
+@pytest.mark.parametrize(("noticed", "shown"), [(1, 1), (4, 4), (5, 3), (12, 3)])
+def test_what_was_only_noticed_about_the_data_does_not_hide_the_rest(
+    noticed: int, shown: int
+) -> None:
+    told = [replace(NO_ANCHOR, cause=Cause.CONSTANT, column=f"c{n}") for n in range(noticed)]
+    breaks = replace(NO_ANCHOR, cause=Cause.KIND_CHANGED, column="broken", decides=True)
+    text = comment(Report(model="m", verdict=verdict(AUC, *told, breaks)))
+    open_to_all = text[: text.index("<details>")]
+    assert sum(f"`c{n}`" in open_to_all for n in range(noticed)) == shown
+    assert "`broken`" in open_to_all
+    assert (f"{noticed - shown} notes more on the data" in text) == (noticed > shown)
+    assert all(f"`c{n}`" in text for n in range(noticed))
 
 
 @pytest.mark.parametrize("name", reports())

@@ -222,8 +222,8 @@ def _moved(context: Context, known: Profile | None, tables: _Tables) -> list[Fin
         if known is not None and target in known.columns:
             then = known.columns[target]
             found += shifted(target, then, now, confidence, checks.label_shift)
-        if target in tables.training.columns:
-            then = tables.training.columns[target]
+        then = tables.training.columns.get(target)
+        if then is not None and (known is None or then != known.columns.get(target)):
             found += shifted(target + _TRAINING, then, now, confidence, checks.label_shift)
     if known is not None:
         skip = [target] if target else []
