@@ -219,12 +219,12 @@ def _moved(context: Context, known: Profile | None, tables: _Tables) -> list[Fin
     found: list[Finding] = []
     if target is not None and target in tables.today.columns:
         now = tables.today.columns[target]
-        if known is not None and target in known.columns:
-            then = known.columns[target]
-            found += shifted(target, then, now, confidence, checks.label_shift)
-        then = tables.training.columns.get(target)
-        if then is not None and (known is None or then != known.columns.get(target)):
-            found += shifted(target + _TRAINING, then, now, confidence, checks.label_shift)
+        before = known.columns.get(target) if known is not None else None
+        if before is not None:
+            found += shifted(target, before, now, confidence, checks.label_shift)
+        trained = tables.training.columns.get(target)
+        if trained is not None and trained != before:  # the champion's rows once more
+            found += shifted(target + _TRAINING, trained, now, confidence, checks.label_shift)
     if known is not None:
         skip = [target] if target else []
         found += bounded(drifted(known, tables.today, confidence, checks.drift, skip))
