@@ -85,6 +85,15 @@ def test_without_a_row_that_differs_the_bound_is_about_the_exact_one(n: int, alp
     assert of(0, 0, n).upper(1.0 - alpha) == pytest.approx(exact, rel=0.07)
 
 
+@pytest.mark.parametrize(("shift", "p"), [(1.5, 1.0), (-1.5, 0.0)])
+def test_a_truth_that_cannot_be_is_as_good_as_certain(shift: float, p: float) -> None:
+    found = of(3, 4, 200).affine(1.0, shift)
+    assert found.p_negative() == pytest.approx(p, abs=1e-9)
+    scaled = paired(candidate=150, reference=158, both=140, n=200, k=-0.5)
+    assert scaled.p_negative() == pytest.approx(1.0, abs=1e-9)
+    assert 0.0 < scaled.lower(1 - 1e-15) < scaled.centre
+
+
 @pytest.mark.parametrize(("won", "lost"), [(0, 20), (20, 0)])
 def test_a_candidate_that_differs_everywhere_has_bounds_inside_what_is_possible(
     won: int, lost: int

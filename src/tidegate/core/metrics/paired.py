@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NORMAL = NormalDist()
 _MADE_UP = 1.0  # rows won, and as many lost
-_MOST = 500.0  # exp(-500) of the way to an impossible mean is all the way
+_MOST = 30.0  # within exp(-30) of a mean that cannot be: seven standard errors and more away
 _MOST_STEPS = 100  # about ten are taken
 
 
@@ -126,7 +126,7 @@ def _root(rises: Callable[[float], float]) -> float:
     high, at_high = 1e-3, rises(1e-3)
     while at_high < 0.0 and high < _MOST:
         low, at_low = high, at_high
-        high *= 4.0
+        high = min(4.0 * high, _MOST)
         at_high = rises(high)
     for _ in range(_MOST_STEPS):
         if not (high - low > 1e-12 * high and at_high > 0.0 > at_low):
