@@ -50,6 +50,7 @@ class Moto:
     """
 
     _lock = threading.Lock()
+    _conditional = threading.Lock()  # S3 compares and writes at once, moto one after the other
     _server: Any = None
     _users = 0
 
@@ -83,7 +84,11 @@ class Moto:
     ) -> Answer:
         """Let moto answer a request as it came."""
         sent = {name: value for name, value in headers.items() if name.lower() not in _HOPS}
-        return _ask(self._join(), method, target, sent, body)
+        at = self._join()
+        if {"if-match", "if-none-match"} & {name.lower() for name in sent} and method != "GET":
+            with Moto._conditional:
+                return _ask(at, method, target, sent, body)
+        return _ask(at, method, target, sent, body)
 
     def close(self) -> None:
         with Moto._lock:
