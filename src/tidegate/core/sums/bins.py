@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tidegate.core.sums.ranks import woven
+
 if TYPE_CHECKING:
     from tidegate.core.metrics.kinds import Codes, Floats, Ranked
 
@@ -164,18 +166,12 @@ def value_of(kind: Ranked, counts: Codes, single: Claims) -> tuple[float, float]
     # Every bin becomes two runs; of a bin without doubt the second is empty.
     late_negatives, late_positives = np.where(sure, 0.0, negatives), np.where(sure, 0.0, positives)
     worst = kind.formula(
-        _woven(positives, np.zeros_like(positives)),
-        _woven(negatives - late_negatives, late_negatives),
+        woven(positives, np.zeros_like(positives)),
+        woven(negatives - late_negatives, late_negatives),
     )
     best = kind.formula(
-        _woven(positives - late_positives, late_positives),
-        _woven(negatives, np.zeros_like(negatives)),
+        woven(positives - late_positives, late_positives),
+        woven(negatives, np.zeros_like(negatives)),
     )
     doubt = max(abs(other[0] - found[0]) for other in (worst, best) if other is not None)
     return found[0], doubt
-
-
-def _woven(first: Floats, second: Floats) -> Floats:
-    both = np.empty(2 * len(first))
-    both[0::2], both[1::2] = first, second
-    return both

@@ -234,13 +234,14 @@ def value_of(kind: Ranked, keys: Keys) -> tuple[float, float] | None:
     if not (positives * negatives).any():
         return found[0], 0.0
     zero = np.zeros_like(positives)
-    worst = kind.formula(_woven(positives, zero), _woven(zero, negatives))
-    best = kind.formula(_woven(zero, positives), _woven(negatives, zero))
+    worst = kind.formula(woven(positives, zero), woven(zero, negatives))
+    best = kind.formula(woven(zero, positives), woven(negatives, zero))
     doubt = max(abs(other[0] - found[0]) for other in (worst, best) if other is not None)
     return found[0], doubt
 
 
-def _woven(first: Floats, second: Floats) -> Floats:
+def woven(first: Floats, second: Floats) -> Floats:
+    """Return the runs of two classes in turns: first[0], second[0], first[1], ..."""
     both = np.empty(2 * len(first))
     both[0::2], both[1::2] = first, second
     return both
